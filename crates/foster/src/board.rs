@@ -1,0 +1,124 @@
+//! What is known of one run: posted once, read by many, from threads and from tasks of any runtime.
+//!
+//! Threads sleep on a condition variable, tasks leave a waker; neither holds anything that the other needs, and a
+//! reader who comes late reads the same as one who came early. Wakers are run without a lock held, since they are
+//! somebody else's code.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use crate::{Event, EventKind, Exit, Stuck};
+
+#[derive(Debug, Default)]
+pub(crate) struct Board {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) exit: Option<Exit>,
+    /// `Err` while the tree is stuck, `Ok` once nothing is left of it.
+    pub(crate) end: Option<Result<(), Stuck>>,
+    pub(crate) events: Vec<Event>,
+    wakers: BTreeMap<u64, Waker>,
+    next_key: u64,
+}
+
+/// After so many events a run's log takes no more [`EventKind::Signalled`], so that a program that is sent signals
+/// for months does not fill our memory. All other kinds happen a few times in a life.
+const LOG: usize = 4096;
+
+impl Board {
+    /// Posts and gives back who must be woken once the caller holds no lock.
+    pub(crate) fn post(&self, event: Event) -> Wake {
+        let mut state = self.state();
+        match &event.kind {
+            EventKind::Exited(exit) => state.exit = Some(exit.clone()),
+            EventKind::Stuck(stuck) => state.end = Some(Err(stuck.clone())),
+            EventKind::Gone => state.end = Some(Ok(())),
+            EventKind::Signalled(_) if state.events.len() >= LOG => return Wake::default(),
+            _ => {}
+        }
+        state.events.push(event);
+        self.changed.notify_all();
+        Wake(std::mem::take(&mut state.wakers).into_values().collect())
+    }
+
+    pub(crate) fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.state())
+    }
+
+    /// Blocks until `look` sees something, or the deadline passes.
+    pub(crate) fn wait<T>(&self, deadline: Option<Instant>, look: impl Fn(&State) -> Option<T>) -> Option<T> {
+        let mut state = self.state();
+        loop {
+            if let Some(seen) = look(&state) {
+                return Some(seen);
+            }
+            state = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => return None,
+                Some(left) => {
+                    self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+
+    /// The same for a task. `key` is the task's place on the board; it is given back by [`Board::forget`].
+    pub(crate) fn poll<T>(
+        &self,
+        key: &mut Option<u64>,
+        context: &mut Context<'_>,
+        look: impl FnOnce(&State) -> Option<T>,
+    ) -> Poll<T> {
+        let mut state = self.state();
+        if let Some(seen) = look(&state) {
+            return Poll::Ready(seen);
+        }
+        let key = *key.get_or_insert_with(|| {
+            state.next_key += 1;
+            state.next_key
+        });
+        state.wakers.insert(key, context.waker().clone());
+        Poll::Pending
+    }
+
+    /// A task that is no longer interested takes its waker back.
+    pub(crate) fn forget(&self, key: Option<u64>) {
+        if let Some(key) = key {
+            let waker = self.state().wakers.remove(&key);
+            // Dropping a waker is somebody else's code too: not under the lock.
+            drop(waker);
+        }
+    }
+
+    /// No user code runs under the lock, so a poisoned one is whole.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tasks to wake. They are woken when this is dropped: hold it until no lock is held.
+#[derive(Debug, Default)]
+#[must_use]
+pub(crate) struct Wake(Vec<Waker>);
+
+impl Wake {
+    pub(crate) fn and(&mut self, mut more: Wake) {
+        self.0.append(&mut more.0);
+    }
+}
+
+impl Drop for Wake {
+    fn drop(&mut self) {
+        for waker in self.0.drain(..) {
+            // A waker that panics must not take the engine, or the other wakers, with it.
+            _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+        }
+    }
+}

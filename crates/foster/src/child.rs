@@ -1,0 +1,352 @@
+//! [`Child`]: the handle on one run, and the things to wait for.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::process::{ChildStderr, ChildStdin, ChildStdout};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::engine::{Engine, Run};
+use crate::lifecycle::Order;
+use crate::spawn::{self, Started};
+use crate::tree::Tree;
+use crate::{Command, Error, ErrorKind, Event, EventKind, Exit, Group, Signal, Stuck};
+
+/// A handle on one run. Clones are handles on the same run; all may be used from any thread or task at any time.
+///
+/// Three kinds of calls. *Orders* ([`stop`](Child::stop), [`stop_now`](Child::stop_now), [`kill`](Child::kill),
+/// [`signal`](Child::signal)) have been carried out when they return, only ever bring the end nearer, and are `Ok`
+/// for what is gone. *Looks* ([`pid`](Child::pid), [`try_wait`](Child::try_wait)) answer at once. *Waits* come in two
+/// kinds that tell the same: [`wait`](Child::wait) blocks a thread, [`exited`](Child::exited) is a future for a task
+/// of any runtime.
+///
+/// When the last handle is dropped while the leader runs, the tree is killed at once and reaped in the background.
+/// [`Exited`] and [`Gone`] count as handles, so `spawn()?.wait()` and `spawn()?.stop().await` are safe.
+/// [`detach`](Child::detach) is the way to leave a program alone.
+#[derive(Clone, Debug)]
+pub struct Child(Arc<Handle>);
+
+#[derive(Debug)]
+struct Handle {
+    run: Arc<Run>,
+    pid: u32,
+    splay: Duration,
+    detached: AtomicBool,
+    pipes: Mutex<Pipes>,
+}
+
+#[derive(Debug)]
+struct Pipes {
+    stdin: Option<ChildStdin>,
+    stdout: Option<ChildStdout>,
+    stderr: Option<ChildStderr>,
+}
+
+impl Child {
+    pub(crate) fn spawn(command: &Command) -> Result<Child, Error> {
+        let refused = |error: io::Error| {
+            Error::os(ErrorKind::of(&error), format!("cannot start `{}`", command.get_label()), error)
+        };
+        let engine = Engine::get().map_err(refused)?;
+        let now = (Instant::now(), SystemTime::now());
+        let Started { pid, watch, stdin, stdout, stderr } = spawn::start(command)?;
+        let tree = Tree::new(pid, watch, command.group != Group::Same);
+        let pid = tree.leader();
+        let policy = command.policy.clone();
+        let splay = policy.splay;
+        let label = command.get_label().into();
+        let run = Run::admit(engine, label, policy, pid, tree, now).map_err(refused)?;
+        let pipes = Mutex::new(Pipes {
+            stdin: stdin.map(ChildStdin::from),
+            stdout: stdout.map(ChildStdout::from),
+            stderr: stderr.map(ChildStderr::from),
+        });
+        Ok(Child(Arc::new(Handle { run, pid, splay, detached: AtomicBool::new(false), pipes })))
+    }
+
+    /// The leader's pid, or `None` once it is known to be dead: then the number may be somebody else's.
+    pub fn pid(&self) -> Option<u32> {
+        self.0.run.board.read(|state| state.exit.is_none()).then_some(self.0.pid)
+    }
+
+    /// The command's label; see [`Command::label`].
+    pub fn label(&self) -> &str {
+        &self.0.run.label
+    }
+
+    /// Delivers one signal, without an intent, to the policy's [`target`](crate::Policy::target): by default each
+    /// process of the group. It is `Ok` when nobody is left.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotPermitted`] where a process belongs to another user, as after a `sudo`; see `kill(2)`.
+    pub fn signal(&self, signal: Signal) -> Result<(), Error> {
+        self.order(Order::Signal(signal)).map_err(|error| {
+            Error::os(ErrorKind::of(&error), format!("cannot send {signal} to `{}`", self.label()), error)
+        })
+    }
+
+    /// Stops the tree: after a random splay it is asked with the policy's stop signal, has its grace, and is killed.
+    ///
+    /// The order is given when this returns; wait for the end with [`Gone::wait`] or by `.await`, or drop it, which
+    /// cancels nothing. A stop joins one that is under way.
+    pub fn stop(&self) -> Gone {
+        self.order_stop(random_below(self.0.splay), None)
+    }
+
+    /// As [`stop`](Child::stop), without the splay; it also cuts short a splay that is running.
+    #[doc(alias = "stop_immediately")]
+    pub fn stop_now(&self) -> Gone {
+        self.order_stop(Duration::ZERO, None)
+    }
+
+    /// As [`stop`](Child::stop), asking with this signal in place of the policy's.
+    pub fn stop_with(&self, signal: Signal) -> Gone {
+        self.order_stop(random_below(self.0.splay), Some(signal))
+    }
+
+    /// Forces the whole tree, at once, whatever else is under way.
+    #[doc(alias = "force")]
+    pub fn kill(&self) -> Gone {
+        // What could not be killed is told by `Gone`.
+        _ = self.order(Order::Kill);
+        self.gone()
+    }
+
+    /// Lets the timeout, the splay and the grace stand still, because the tree was suspended, as by Ctrl-Z. An order
+    /// to end, and [`resume`](Child::resume), let them go on. It sends no signal.
+    pub fn pause(&self) {
+        _ = self.order(Order::Pause);
+    }
+
+    /// Lets the deadlines that [`pause`](Child::pause) held go on. It sends no signal.
+    pub fn resume(&self) {
+        _ = self.order(Order::Resume);
+    }
+
+    /// Leaves the program alone: it has no timeout any more, dropping the handles does not kill it, and what its
+    /// leader leaves stays. It is still reaped when it ends while we live, and a handle can still wait and give
+    /// orders. An order given before stands.
+    pub fn detach(&self) {
+        self.0.detached.store(true, Ordering::Relaxed);
+        _ = self.order(Order::Detach);
+    }
+
+    /// The exit, if it is known: the leader is dead.
+    pub fn try_wait(&self) -> Option<Exit> {
+        self.exit().or_else(|| {
+            self.0.run.look();
+            self.exit()
+        })
+    }
+
+    /// Blocks until the leader is dead. Every caller gets the same exit, early or late, any number of times.
+    pub fn wait(&self) -> Exit {
+        let exit = self.0.run.board.wait(None, |state| state.exit.clone());
+        exit.expect("a wait without a deadline ends with an exit")
+    }
+
+    /// As [`wait`](Child::wait), but no longer than this; `None` if the leader still runs then. It is the wait that
+    /// times out, not the program: that is [`Policy::timeout`](crate::Policy::timeout).
+    pub fn wait_timeout(&self, timeout: Duration) -> Option<Exit> {
+        self.0.run.board.wait(Instant::now().checked_add(timeout), |state| state.exit.clone())
+    }
+
+    /// A future of the exit, for a task of any runtime. It may be dropped and asked for again.
+    pub fn exited(&self) -> Exited {
+        Exited { child: self.clone(), key: None }
+    }
+
+    /// The end of the whole tree, to wait for or to await. It gives no order.
+    pub fn gone(&self) -> Gone {
+        Gone { child: self.clone(), key: None }
+    }
+
+    /// Everything that happened to the run and will, from the start: an iterator that blocks, and a
+    /// [`next_event`](Events::next_event) for tasks. It is no handle: it does not keep the run alive.
+    pub fn events(&self) -> Events {
+        Events { run: self.0.run.clone(), next: 0 }
+    }
+
+    /// The signal that stopped the leader, as by Ctrl-Z, if it is stopped right now; see `waitpid(2)`, `WUNTRACED`.
+    pub fn stopped(&self) -> Option<Signal> {
+        self.0.run.stopped()
+    }
+
+    /// Our end of the program's input, if it was [`Piped`](crate::Stdio::Piped) and nobody has taken it.
+    pub fn take_stdin(&self) -> Option<ChildStdin> {
+        self.pipes(|pipes| pipes.stdin.take())
+    }
+
+    /// Our end of the program's output, if it was [`Piped`](crate::Stdio::Piped) and nobody has taken it.
+    pub fn take_stdout(&self) -> Option<ChildStdout> {
+        self.pipes(|pipes| pipes.stdout.take())
+    }
+
+    /// Our end of the program's error output, if it was [`Piped`](crate::Stdio::Piped) and nobody has taken it.
+    pub fn take_stderr(&self) -> Option<ChildStderr> {
+        self.pipes(|pipes| pipes.stderr.take())
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.0.run.board.read(|state| matches!(state.end, Some(Ok(()))))
+    }
+
+    fn pipes<T>(&self, take: impl FnOnce(&mut Pipes) -> T) -> T {
+        take(&mut self.0.pipes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn exit(&self) -> Option<Exit> {
+        self.0.run.board.read(|state| state.exit.clone())
+    }
+
+    fn order_stop(&self, after: Duration, signal: Option<Signal>) -> Gone {
+        // Who could not be asked is killed when the grace is over, and told by `Gone`.
+        _ = self.order(Order::Stop { after, signal });
+        self.gone()
+    }
+
+    fn order(&self, order: Order) -> io::Result<()> {
+        self.0.run.order(order)
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if !*self.detached.get_mut() {
+            self.run.abandon();
+        }
+    }
+}
+
+/// The exit of a run, as a future: [`Child::exited`]. It wakes its task when the leader is dead, whatever the
+/// runtime, and needs none.
+#[derive(Debug)]
+#[must_use = "a future does nothing unless it is awaited"]
+pub struct Exited {
+    child: Child,
+    key: Option<u64>,
+}
+
+impl Future for Exited {
+    type Output = Exit;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Exit> {
+        let this = &mut *self;
+        this.child.0.run.board.poll(&mut this.key, context, |state| state.exit.clone())
+    }
+}
+
+impl Drop for Exited {
+    fn drop(&mut self) {
+        self.child.0.run.board.forget(self.key);
+    }
+}
+
+/// The end of a whole tree: what an order returns, to wait for or to await. The order stands whether or not anybody
+/// does.
+///
+/// `Ok` is the leader's exit once nothing of the tree is left (or what is left was to be left, by
+/// [`Leftovers::Leave`](crate::Leftovers::Leave)). `Err` names those that were killed and did not die within the
+/// policy's patience.
+#[derive(Debug)]
+pub struct Gone {
+    child: Child,
+    key: Option<u64>,
+}
+
+impl Gone {
+    /// Blocks until the tree is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`Stuck`]: killed, and still there.
+    pub fn wait(&self) -> Result<Exit, Stuck> {
+        let end = self.child.0.run.board.wait(None, Gone::look);
+        end.expect("a wait without a deadline ends with an end")
+    }
+
+    /// As [`wait`](Gone::wait), but no longer than this; `None` if the tree is still there then.
+    pub fn wait_timeout(&self, timeout: Duration) -> Option<Result<Exit, Stuck>> {
+        self.child.0.run.board.wait(Instant::now().checked_add(timeout), Gone::look)
+    }
+
+    fn look(state: &crate::board::State) -> Option<Result<Exit, Stuck>> {
+        match state.end.as_ref()? {
+            Ok(()) => state.exit.clone().map(Ok),
+            Err(stuck) => Some(Err(stuck.clone())),
+        }
+    }
+}
+
+impl Future for Gone {
+    type Output = Result<Exit, Stuck>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<Exit, Stuck>> {
+        let this = &mut *self;
+        this.child.0.run.board.poll(&mut this.key, context, Gone::look)
+    }
+}
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        self.child.0.run.board.forget(self.key);
+    }
+}
+
+/// What happens to a run, in order: [`Child::events`].
+#[derive(Debug)]
+pub struct Events {
+    run: Arc<Run>,
+    next: usize,
+}
+
+impl Events {
+    /// The next event, for a task; `None` after [`EventKind::Gone`].
+    pub async fn next_event(&mut self) -> Option<Event> {
+        let mut key = None;
+        let (run, next) = (&self.run, self.next);
+        let seen = std::future::poll_fn(|context| {
+            run.board.poll(&mut key, context, |state| Events::look(next, state))
+        })
+        .await?;
+        self.next += 1;
+        Some(seen)
+    }
+
+    /// `Some(None)` is the end.
+    fn look(next: usize, state: &crate::board::State) -> Option<Option<Event>> {
+        match state.events.get(next) {
+            Some(event) => Some(Some(event.clone())),
+            None => matches!(state.events.last()?.kind, EventKind::Gone).then_some(None),
+        }
+    }
+}
+
+impl Iterator for Events {
+    type Item = Event;
+
+    /// Blocks until there is one.
+    fn next(&mut self) -> Option<Event> {
+        let event = self.run.board.wait(None, |state| Events::look(self.next, state))??;
+        self.next += 1;
+        Some(event)
+    }
+}
+
+/// A random time in `[0, splay)`.
+fn random_below(splay: Duration) -> Duration {
+    if splay.is_zero() {
+        return Duration::ZERO;
+    }
+    let mut random = [0; 8];
+    // Without randomness, at an early boot, all of a fleet move at once: no reason not to stop.
+    _ = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::NONBLOCK);
+    // 53 bits make a float in [0, 1).
+    #[expect(clippy::cast_precision_loss, reason = "53 bits are exact")]
+    let fraction = (u64::from_ne_bytes(random) >> 11) as f64 / (1_u64 << 53) as f64;
+    splay.mul_f64(fraction)
+}

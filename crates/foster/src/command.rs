@@ -1,0 +1,382 @@
+//! [`Command`]: what to run, as plain data. It can be cloned and run again.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::{Child, Error, Leftovers, Policy, Signal, SignalState, Target};
+
+/// What to run, where, with what, and under which [`Policy`].
+///
+/// It is data: nothing happens before [`spawn`](Command::spawn), which can be called any number of times.
+///
+/// The defaults: the host's environment and working directory, stdio inherited, a process group of its own, an empty
+/// signal mask and default dispositions, and no descriptor but stdin, stdout and stderr.
+///
+/// ```
+/// use foster::{Command, Group, Stdio};
+///
+/// let command = Command::new("sh").arg("-c").arg("exit 3");
+/// assert_eq!(command.get_program(), "sh");
+/// assert_eq!(command.get_args().collect::<Vec<_>>(), ["-c", "exit 3"]);
+/// assert_eq!(command.to_string(), "sh -c 'exit 3'");
+/// assert_eq!(command.get_policy(), &foster::Policy::default());
+/// assert_eq!(command.get_group(), Group::Own);
+/// assert_eq!(command.spawn()?.wait().shell_code(), Some(3));
+/// # Ok::<(), foster::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Command {
+    pub(crate) program: OsString,
+    pub(crate) args: Vec<OsString>,
+    pub(crate) env_clear: bool,
+    pub(crate) env: BTreeMap<OsString, Option<OsString>>,
+    pub(crate) directory: Option<PathBuf>,
+    pub(crate) stdin: Stdio,
+    pub(crate) stdout: Stdio,
+    pub(crate) stderr: Stdio,
+    pub(crate) group: Group,
+    pub(crate) foreground: bool,
+    pub(crate) signals: StartSignals,
+    pub(crate) inherit_descriptors: bool,
+    pub(crate) policy: Policy,
+    label: Option<String>,
+}
+
+/// With which mask and dispositions the program starts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum StartSignals {
+    Clean,
+    Inherit,
+    Exactly(SignalState),
+}
+
+/// Where one of the three standard streams of the program goes.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub enum Stdio {
+    /// To where the host's goes.
+    #[default]
+    Inherit,
+    /// `/dev/null`.
+    Null,
+    /// To the caller, by [`Child::take_stdin`], [`Child::take_stdout`], [`Child::take_stderr`].
+    Piped,
+    /// To this descriptor: a file, a pipe, a socket.
+    Descriptor(Arc<OwnedFd>),
+}
+
+impl From<OwnedFd> for Stdio {
+    fn from(descriptor: OwnedFd) -> Stdio {
+        Stdio::Descriptor(Arc::new(descriptor))
+    }
+}
+
+impl From<File> for Stdio {
+    fn from(file: File) -> Stdio {
+        OwnedFd::from(file).into()
+    }
+}
+
+/// In which process group the leader starts; see `setpgid(2)` and `credentials(7)`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Group {
+    /// A group of its own in our session: it is signalled as a whole, and job control works.
+    #[default]
+    Own,
+    /// A session of its own, without a terminal: it hears nothing of ours, neither Ctrl-C nor a hang-up.
+    Session,
+    /// Our group. The tree is then the leader alone: a group that we are in cannot be signalled without us.
+    #[doc(alias = "setpgid")]
+    Same,
+}
+
+impl Command {
+    /// A command that runs `program`: a path if there is a `/` in it, else looked up in the `PATH` that the program
+    /// will have, as `execvp(3)` does.
+    pub fn new(program: impl AsRef<OsStr>) -> Command {
+        Command {
+            program: program.as_ref().to_owned(),
+            args: Vec::new(),
+            env_clear: false,
+            env: BTreeMap::new(),
+            directory: None,
+            stdin: Stdio::Inherit,
+            stdout: Stdio::Inherit,
+            stderr: Stdio::Inherit,
+            group: Group::Own,
+            foreground: false,
+            signals: StartSignals::Clean,
+            inherit_descriptors: false,
+            policy: Policy::default(),
+            label: None,
+        }
+    }
+
+    /// A line for the shell: `sh -c LINE`. Elsewhere no shell is hidden.
+    ///
+    /// ```
+    /// let exit = foster::Command::shell("true && exit 4").spawn()?.wait();
+    /// assert_eq!(exit.shell_code(), Some(4));
+    /// # Ok::<(), foster::Error>(())
+    /// ```
+    pub fn shell(line: impl AsRef<OsStr>) -> Command {
+        Command::new("sh").arg("-c").arg(line)
+    }
+
+    /// Adds an argument.
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Command {
+        self.args.push(arg.as_ref().to_owned());
+        self
+    }
+
+    /// Adds arguments.
+    pub fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
+        self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self
+    }
+
+    /// Sets a variable of the environment.
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Command {
+        self.env.insert(name.as_ref().to_owned(), Some(value.as_ref().to_owned()));
+        self
+    }
+
+    /// Removes a variable that would be inherited.
+    pub fn env_remove(mut self, name: impl AsRef<OsStr>) -> Command {
+        self.env.insert(name.as_ref().to_owned(), None);
+        self
+    }
+
+    /// Inherits no variable: the environment holds only what [`env`](Command::env) sets, before or after.
+    pub fn env_clear(mut self) -> Command {
+        self.env_clear = true;
+        self
+    }
+
+    /// The working directory; a program given as a relative path is looked up from there.
+    #[doc(alias = "cwd")]
+    pub fn current_dir(mut self, directory: impl AsRef<Path>) -> Command {
+        self.directory = Some(directory.as_ref().to_owned());
+        self
+    }
+
+    /// Where the program's input comes from. Default: [`Stdio::Inherit`].
+    pub fn stdin(mut self, stdin: impl Into<Stdio>) -> Command {
+        self.stdin = stdin.into();
+        self
+    }
+
+    /// Where the program's output goes. Default: [`Stdio::Inherit`].
+    pub fn stdout(mut self, stdout: impl Into<Stdio>) -> Command {
+        self.stdout = stdout.into();
+        self
+    }
+
+    /// Where the program's error output goes. Default: [`Stdio::Inherit`].
+    pub fn stderr(mut self, stderr: impl Into<Stdio>) -> Command {
+        self.stderr = stderr.into();
+        self
+    }
+
+    /// The process group it starts in. Default: [`Group::Own`].
+    pub fn group(mut self, group: Group) -> Command {
+        self.group = group;
+        self
+    }
+
+    /// Makes the program's group the foreground group of our controlling terminal before the program starts, so
+    /// that it can read from it and gets its Ctrl-C; `tcsetpgrp(3)`. Who asks for it takes the terminal back after
+    /// the exit. Without a controlling terminal, and with [`Group::Session`] or [`Group::Same`], it does nothing.
+    pub fn foreground(mut self, foreground: bool) -> Command {
+        self.foreground = foreground;
+        self
+    }
+
+    /// Hands on the mask and the ignored signals that the host has when it spawns, as `exec` would. By default the
+    /// program starts with an empty mask and every disposition at its default.
+    pub fn inherit_signals(mut self, inherit: bool) -> Command {
+        self.signals = if inherit { StartSignals::Inherit } else { StartSignals::Clean };
+        self
+    }
+
+    /// Starts the program with exactly this mask and these signals ignored: for a wrapper that changed its own and
+    /// hands on what it was started with.
+    pub fn start_signals(mut self, state: SignalState) -> Command {
+        self.signals = StartSignals::Exactly(state);
+        self
+    }
+
+    /// Hands on every descriptor of the host that is not close-on-exec, as `exec` would. By default the program
+    /// gets stdin, stdout and stderr and nothing else.
+    pub fn inherit_descriptors(mut self, inherit: bool) -> Command {
+        self.inherit_descriptors = inherit;
+        self
+    }
+
+    /// The name in logs, errors and events. Default: the working directory, if one is set, and the words, as in
+    /// `(/srv) make test`.
+    pub fn label(mut self, label: impl Into<String>) -> Command {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// Replaces the whole policy.
+    pub fn policy(mut self, policy: Policy) -> Command {
+        self.policy = policy;
+        self
+    }
+
+    /// See [`Policy::stop_signal`].
+    #[doc(alias = "kill_signal")]
+    pub fn stop_signal(mut self, signal: Signal) -> Command {
+        self.policy.stop_signal = signal;
+        self
+    }
+
+    /// See [`Policy::target`].
+    pub fn target(mut self, target: Target) -> Command {
+        self.policy.target = target;
+        self
+    }
+
+    /// See [`Policy::grace`].
+    #[doc(alias = "kill_timeout")]
+    #[doc(alias = "kill_after")]
+    pub fn grace(mut self, grace: impl Into<Option<Duration>>) -> Command {
+        self.policy.grace = grace.into();
+        self
+    }
+
+    /// See [`Policy::splay`].
+    pub fn splay(mut self, splay: Duration) -> Command {
+        self.policy.splay = splay;
+        self
+    }
+
+    /// See [`Policy::timeout`].
+    pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Command {
+        self.policy.timeout = timeout.into();
+        self
+    }
+
+    /// See [`Policy::timeout_kills`].
+    pub fn timeout_kills(mut self, kills: bool) -> Command {
+        self.policy.timeout_kills = kills;
+        self
+    }
+
+    /// See [`Policy::leftovers`].
+    pub fn leftovers(mut self, leftovers: Leftovers) -> Command {
+        self.policy.leftovers = leftovers;
+        self
+    }
+
+    /// See [`Policy::wake_stopped`].
+    pub fn wake_stopped(mut self, wake: bool) -> Command {
+        self.policy.wake_stopped = wake;
+        self
+    }
+
+    /// See [`Policy::patience`].
+    pub fn patience(mut self, patience: Duration) -> Command {
+        self.policy.patience = patience;
+        self
+    }
+
+    /// Starts it.
+    ///
+    /// The program has been executed when this returns. The first call in a process starts the one background
+    /// thread, named `foster`, which blocks all signals and lives as long as the process.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind`](crate::ErrorKind) tells what: no such program, not executable, no such working directory, a
+    /// NUL or an empty command, too large, no descriptors, no processes. Then nothing was started, or nothing is
+    /// left of it.
+    pub fn spawn(&self) -> Result<Child, Error> {
+        Child::spawn(self)
+    }
+
+    /// The program, as given.
+    pub fn get_program(&self) -> &OsStr {
+        &self.program
+    }
+
+    /// The arguments, without the program.
+    pub fn get_args(&self) -> impl Iterator<Item = &OsStr> {
+        self.args.iter().map(OsString::as_os_str)
+    }
+
+    /// The changes to the environment: `None` removes a variable.
+    pub fn get_envs(&self) -> impl Iterator<Item = (&OsStr, Option<&OsStr>)> {
+        self.env.iter().map(|(name, value)| (name.as_os_str(), value.as_deref()))
+    }
+
+    /// The working directory, if one is set.
+    pub fn get_current_dir(&self) -> Option<&Path> {
+        self.directory.as_deref()
+    }
+
+    /// The process group it starts in.
+    pub fn get_group(&self) -> Group {
+        self.group
+    }
+
+    /// The policy.
+    pub fn get_policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The label; see [`label`](Command::label).
+    pub fn get_label(&self) -> String {
+        match (&self.label, &self.directory) {
+            (Some(label), _) => label.clone(),
+            (None, Some(directory)) => format!("({}) {self}", directory.display()),
+            (None, None) => self.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Command {
+    /// The words, quoted so that a shell would read them as they are.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&quoted(&self.program))?;
+        self.args.iter().try_for_each(|arg| write!(f, " {}", quoted(arg)))
+    }
+}
+
+fn quoted(word: &OsStr) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=/.,:+@%^".contains(c);
+    match word.to_str() {
+        Some(text) if !text.is_empty() && text.chars().all(plain) => text.to_string(),
+        Some(text) if text.chars().any(char::is_control) => format!("${:?}", text).replace('"', "'"),
+        Some(text) => format!("'{}'", text.replace('\'', r"'\''")),
+        None => format!("${:?}", word).replace('"', "'"),
+    }
+}
+
+/// What the standard library lets one read: program, arguments, changed variables, working directory. Its stdio,
+/// its process group and its `pre_exec` hooks cannot be read and are not taken over.
+impl From<&std::process::Command> for Command {
+    fn from(command: &std::process::Command) -> Command {
+        let mut ours = Command::new(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            ours.env.insert(name.to_owned(), value.map(OsStr::to_owned));
+        }
+        ours.directory = command.get_current_dir().map(Path::to_owned);
+        ours
+    }
+}
+
+/// As for a reference.
+impl From<std::process::Command> for Command {
+    fn from(command: std::process::Command) -> Command {
+        Command::from(&command)
+    }
+}

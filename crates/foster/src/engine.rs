@@ -1,0 +1,372 @@
+//! Where decisions become acts: a [`Run`] is a lifecycle, its tree and its board; the [`Engine`] is the one thread
+//! that brings the runs their facts.
+//!
+//! Whoever has news takes the run's lock, tells the machine, and performs what it answers: the engine with an exit
+//! or a deadline, a caller with an order. So an order has been carried out when the call returns, with its errno,
+//! and no order needs a thread to wake up. Nobody holds that lock while waiting, and no user code runs under it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+};
+use tracing::debug;
+
+use crate::board::{Board, Wake};
+use crate::lifecycle::{Effect, Fact, Lifecycle, News, Order, Output};
+use crate::spawn;
+use crate::tree::Tree;
+use crate::{Event, EventKind, Exit, Policy, Stuck};
+
+/// One run, shared by its handles and the engine.
+#[derive(Debug)]
+pub(crate) struct Run {
+    id: u64,
+    engine: &'static Engine,
+    pub(crate) label: Arc<str>,
+    pub(crate) board: Board,
+    started: (Instant, SystemTime),
+    /// `None` once the run is gone: then there is no pid to misuse, and no descriptor is kept.
+    held: Mutex<Option<Held>>,
+}
+
+/// What belongs to whoever holds the run's lock.
+#[derive(Debug)]
+struct Held {
+    machine: Lifecycle,
+    tree: Tree,
+    /// The leader's end has been collected.
+    exited: bool,
+    /// How it ended, for the machine's news of the exit.
+    ended: Option<(crate::watch::Ended, Instant, Vec<u32>)>,
+    /// When to look whether the tree is empty, and how long until the look after.
+    look: Option<Instant>,
+    pace: Duration,
+    /// Where the run stands in the engine's timetable.
+    queued: Option<Instant>,
+}
+
+/// A tree that empties tells nobody: one looks, soon at first, then less often.
+const FIRST_LOOK: Duration = Duration::from_millis(1);
+const SLOWEST_LOOK: Duration = Duration::from_millis(50);
+
+impl Run {
+    /// Registers a leader that has just been started. On failure the tree is killed and reaped.
+    pub(crate) fn admit(
+        engine: &'static Engine,
+        label: Arc<str>,
+        policy: Policy,
+        pid: u32,
+        tree: Tree,
+        started: (Instant, SystemTime),
+    ) -> io::Result<Arc<Run>> {
+        let held = Held {
+            machine: Lifecycle::new(policy, started.0),
+            tree,
+            exited: false,
+            ended: None,
+            look: None,
+            pace: FIRST_LOOK,
+            queued: None,
+        };
+        let id = engine.next_id.fetch_add(1, Ordering::Relaxed);
+        let run =
+            Arc::new(Run { id, engine, label, board: Board::default(), started, held: Mutex::new(None) });
+        drop(run.post(EventKind::Started { pid }));
+        engine.runs().insert(id, run.clone());
+        let mut guard = run.held();
+        if let Err(error) = engine.watch(id, &held.tree) {
+            engine.runs().remove(&id);
+            held.tree.kill();
+            held.tree.watch().wait_dead();
+            return Err(error);
+        }
+        *guard = Some(held);
+        // Nobody has asked yet, so there is nobody to wake.
+        _ = run.drive(&mut guard, Instant::now());
+        drop(guard);
+        Ok(run)
+    }
+
+    /// Gives an order. It has been carried out when this returns. To what is gone it is nothing.
+    pub(crate) fn order(&self, order: Order) -> io::Result<()> {
+        let mut guard = self.held();
+        let now = Instant::now();
+        // What has happened already comes first, so that no signal is sent to what is known to be dead.
+        let mut wake = self.look_at_leader(&mut guard, now);
+        let Some(held) = guard.as_mut() else { return Ok(()) };
+        held.machine.order(order, now);
+        let (done, more) = self.drive(&mut guard, now);
+        drop(guard);
+        wake.and(more);
+        done
+    }
+
+    /// Kills what still runs; what its leader has left is the policy's business.
+    pub(crate) fn abandon(&self) {
+        if self.held().as_ref().is_some_and(|held| !held.exited) {
+            _ = self.order(Order::Kill);
+        }
+    }
+
+    /// Something may have become of the leader, or a deadline may have passed.
+    pub(crate) fn look(&self) {
+        let mut guard = self.held();
+        let now = Instant::now();
+        let mut wake = self.look_at_leader(&mut guard, now);
+        if let Some(held) = guard.as_mut() {
+            held.queued = held.queued.filter(|queued| *queued > now);
+            if held.look.is_some_and(|look| look <= now) {
+                held.look = None;
+                if held.tree.is_empty() {
+                    held.machine.fact(Fact::Empty, now);
+                }
+            }
+            let (_, more) = self.drive(&mut guard, now);
+            wake.and(more);
+        }
+        drop(guard);
+    }
+
+    /// The signal that stopped the leader, if it is stopped now.
+    pub(crate) fn stopped(&self) -> Option<crate::Signal> {
+        self.held().as_ref().filter(|held| !held.exited).and_then(|held| held.tree.watch().stopped())
+    }
+
+    fn look_at_leader(&self, guard: &mut Option<Held>, now: Instant) -> Wake {
+        let Some(held) = guard.as_mut().filter(|held| !held.exited) else { return Wake::default() };
+        let Some(ended) = held.tree.leader_ended() else { return Wake::default() };
+        held.exited = true;
+        self.engine.unwatch(&held.tree);
+        let leftovers = if held.tree.is_empty() { Vec::new() } else { held.tree.members() };
+        let fact = Fact::Exited { status: ended.status, alone: leftovers.is_empty() };
+        held.ended = Some((ended, now, leftovers));
+        held.machine.fact(fact, now);
+        self.drive(guard, now).1
+    }
+
+    /// Performs what the machine says until it comes to rest. The error is that of the first signal that could not
+    /// be delivered.
+    fn drive(&self, guard: &mut Option<Held>, now: Instant) -> (io::Result<()>, Wake) {
+        let mut result = Ok(());
+        let mut wake = Wake::default();
+        let Some(held) = guard.as_mut() else { return (result, wake) };
+        let deadline = loop {
+            match held.machine.poll(now) {
+                Output::Do(Effect::Signal(reach, signal)) => {
+                    debug!(run = %self.label, %signal, to = ?reach, "signalling");
+                    result = result.and(held.tree.signal(reach, signal));
+                }
+                Output::Do(Effect::KillTree) => {
+                    debug!(run = %self.label, "killing the tree");
+                    held.tree.kill();
+                    held.pace = FIRST_LOOK;
+                }
+                Output::Do(Effect::Reap) => held.tree.reap(),
+                Output::Tell(news) => {
+                    if let Some(kind) = self.kind_of(held, news) {
+                        wake.and(self.post(kind));
+                    }
+                }
+                Output::Wait(deadline) => break deadline,
+            }
+        };
+        if !held.machine.awaits_empty() {
+            held.look = None;
+        } else if held.look.is_none() {
+            held.look = now.checked_add(held.pace);
+            held.pace = (held.pace * 2).min(SLOWEST_LOOK);
+        }
+        let next = match (deadline, held.look) {
+            (Some(deadline), Some(look)) => Some(deadline.min(look)),
+            (deadline, look) => deadline.or(look),
+        };
+        if next != held.queued {
+            self.engine.requeue(self.id, held.queued, next);
+            held.queued = next;
+        }
+        if held.machine.is_gone() {
+            *guard = None;
+        }
+        (result, wake)
+    }
+
+    fn kind_of(&self, held: &mut Held, news: News) -> Option<EventKind> {
+        Some(match news {
+            News::Signalled(signal) => EventKind::Signalled(signal),
+            News::Splaying(delay) => EventKind::Splaying(delay),
+            News::TimedOut => EventKind::TimedOut,
+            News::Asked(signal) => EventKind::Asked(signal),
+            News::Forced => EventKind::Forced,
+            News::Stuck => {
+                let mut pids = held.tree.members();
+                pids.extend((!held.exited).then(|| held.tree.leader()));
+                EventKind::Stuck(Stuck { label: self.label.clone(), pids })
+            }
+            News::Exited { status, cause, forced } => {
+                let (ended, at, leftovers) = held.ended.take()?;
+                EventKind::Exited(Exit {
+                    status,
+                    cause,
+                    forced,
+                    usage: ended.usage,
+                    started: self.started.1,
+                    elapsed: at.saturating_duration_since(self.started.0),
+                    leftovers,
+                })
+            }
+            News::Gone => {
+                self.engine.runs().remove(&self.id);
+                EventKind::Gone
+            }
+        })
+    }
+
+    fn post(&self, kind: EventKind) -> Wake {
+        debug!(run = %self.label, event = ?kind, "event");
+        let elapsed = self.started.0.elapsed();
+        self.board.post(Event { at: SystemTime::now(), elapsed, kind })
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The background thread's side: which runs there are, which pidfds it watches, and when it must wake up.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    epoll: OwnedFd,
+    timer: OwnedFd,
+    runs: Mutex<HashMap<u64, Arc<Run>>>,
+    timetable: Mutex<BTreeSet<(Instant, u64)>>,
+    next_id: AtomicU64,
+}
+
+/// What an event of the timer carries where the others carry the run's id.
+const TIMER: u64 = 0;
+
+impl Engine {
+    /// The process's engine, started at the first call.
+    pub(crate) fn get() -> io::Result<&'static Engine> {
+        static ENGINE: OnceLock<&'static Engine> = OnceLock::new();
+        static STARTING: Mutex<()> = Mutex::new(());
+
+        if let Some(engine) = ENGINE.get() {
+            return Ok(engine);
+        }
+        let _one_at_a_time = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(engine) = ENGINE.get() {
+            return Ok(engine);
+        }
+        let engine = Engine::start()?;
+        Ok(ENGINE.get_or_init(|| engine))
+    }
+
+    fn start() -> io::Result<&'static Engine> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let timer =
+            timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
+        epoll::add(&epoll, &timer, EventData::new_u64(TIMER), EventFlags::IN)?;
+        let engine: &'static Engine = Box::leak(Box::new(Engine {
+            epoll,
+            timer,
+            runs: Mutex::default(),
+            timetable: Mutex::default(),
+            next_id: AtomicU64::new(TIMER + 1),
+        }));
+        // The thread inherits the mask: no signal of the host is ever handled on it.
+        spawn::with_signals_blocked(|| {
+            thread::Builder::new().name("foster".to_string()).spawn(|| engine.work())
+        })?;
+        Ok(engine)
+    }
+
+    fn work(&self) {
+        let mut events = Vec::with_capacity(64);
+        loop {
+            events.clear();
+            if epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), None).is_err() {
+                continue; // EINTR, by a debugger
+            }
+            for event in &events {
+                match event.data.u64() {
+                    TIMER => self.deadlines(),
+                    id => self.look(id),
+                }
+            }
+        }
+    }
+
+    fn look(&self, id: u64) {
+        let run = self.runs().get(&id).cloned();
+        if let Some(run) = run {
+            run.look();
+        }
+    }
+
+    fn deadlines(&self) {
+        let mut ticks = [0; 8];
+        _ = rustix::io::read(&self.timer, &mut ticks);
+        loop {
+            let next = self.timetable().first().copied();
+            match next {
+                Some((deadline, id)) if deadline <= Instant::now() => {
+                    self.timetable().remove(&(deadline, id));
+                    self.look(id);
+                }
+                Some((deadline, _)) => break self.arm(deadline),
+                None => break,
+            }
+        }
+    }
+
+    /// Moves a run's place in the timetable.
+    fn requeue(&self, id: u64, from: Option<Instant>, to: Option<Instant>) {
+        let mut timetable = self.timetable();
+        if let Some(from) = from {
+            timetable.remove(&(from, id));
+        }
+        if let Some(to) = to {
+            timetable.insert((to, id));
+            if timetable.first() == Some(&(to, id)) {
+                self.arm(to);
+            }
+        }
+    }
+
+    fn arm(&self, deadline: Instant) {
+        // A timer of zero would be disarmed.
+        let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_nanos(1));
+        let it_value = Timespec {
+            tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: left.subsec_nanos().into(),
+        };
+        let it_interval = Timespec { tv_sec: 0, tv_nsec: 0 };
+        _ = timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &Itimerspec { it_interval, it_value });
+    }
+
+    fn watch(&self, id: u64, tree: &Tree) -> io::Result<()> {
+        Ok(epoll::add(&self.epoll, tree.watch(), EventData::new_u64(id), EventFlags::IN)?)
+    }
+
+    /// Before the descriptor is closed: epoll watches the file behind it, which may live on elsewhere.
+    fn unwatch(&self, tree: &Tree) {
+        _ = epoll::delete(&self.epoll, tree.watch());
+    }
+
+    fn runs(&self) -> MutexGuard<'_, HashMap<u64, Arc<Run>>> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn timetable(&self) -> MutexGuard<'_, BTreeSet<(Instant, u64)>> {
+        self.timetable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

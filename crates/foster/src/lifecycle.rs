@@ -1,0 +1,423 @@
+//! The life of one run, from the moment its leader was started until nothing of it is left: every decision, and no
+//! clock, no chance, no I/O.
+//!
+//! A driver tells the machine what was ordered ([`Lifecycle::order`]) and what the system did
+//! ([`Lifecycle::fact`]), then asks [`Lifecycle::poll`] what to do, until it answers [`Output::Wait`].
+//!
+//! Two rules hold everywhere. *An order only brings the end nearer*: a weaker one after a stronger one joins it.
+//! *Escalation depends on the tree being populated*, never on the leader's exit: a grace that began runs on while
+//! anything lives, and the kill goes to all of it.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::{Cause, Leftovers, Policy, Signal, Status, Target};
+
+/// What someone wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// One signal, no intent.
+    Signal(Signal),
+    /// Ask for the end after a delay that somebody else drew (the splay); zero is «stop now».
+    Stop {
+        after: Duration,
+        signal: Option<Signal>,
+    },
+    /// Force the whole tree.
+    Kill,
+    /// The tree was suspended: its deadlines stand still until `Resume`, or until an order to end wakes it.
+    Pause,
+    Resume,
+    /// Leave it alone: no timeout, and its leftovers stay.
+    Detach,
+}
+
+/// What the system did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fact {
+    /// The leader is dead. `alone`: and nothing else of the tree lives.
+    Exited { status: Status, alone: bool },
+    /// Nothing but the leader is left of the tree. It is news only once the leader is dead: a tree may empty and
+    /// fill again while its leader lives.
+    Empty,
+}
+
+/// What the driver must do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Output {
+    Do(Effect),
+    Tell(News),
+    /// Nothing, until the next order or fact, or this instant.
+    Wait(Option<Instant>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    Signal(Reach, Signal),
+    KillTree,
+    /// Give the leader's pid back. No signal may follow.
+    Reap,
+}
+
+/// Whom a signal reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    Leader,
+    /// Everybody in the leader's group, the leader included.
+    Group,
+    /// Everybody in the group but the leader, who has had it already.
+    Rest,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    Signalled(Signal),
+    Splaying(Duration),
+    Asked(Signal),
+    TimedOut,
+    Forced,
+    Stuck,
+    Exited { status: Status, cause: Cause, forced: bool },
+    Gone,
+}
+
+/// Where a run stands. A phase owns its deadlines, so that leaving it forgets them.
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    Running {
+        limit: Option<Instant>,
+    },
+    Splaying {
+        until: Instant,
+        limit: Option<Instant>,
+        signal: Signal,
+    },
+    /// The tree has the stop signal. The leader's exit will be called `leader`; it is `None` once it is dead.
+    Asked {
+        until: Option<Instant>,
+        signal: Signal,
+        widen: Option<Instant>,
+        leader: Option<Cause>,
+    },
+    /// The leader has ended by itself, and the policy lets the rest finish.
+    Lingering {
+        until: Option<Instant>,
+    },
+    /// `until` is gone once the tree has been called stuck.
+    Killed {
+        until: Option<Instant>,
+        leader: Option<Fate>,
+    },
+    Gone,
+}
+
+/// What a killed leader's exit will be called: by its status one sees whether the kill came too late.
+#[derive(Clone, Copy, Debug)]
+struct Fate {
+    killed: Cause,
+    forced: bool,
+    before: Cause,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Lifecycle {
+    policy: Policy,
+    phase: Phase,
+    /// Since when the deadlines stand still.
+    paused: Option<Instant>,
+    outbox: VecDeque<Output>,
+}
+
+impl Lifecycle {
+    /// A run whose leader was started at `now`.
+    pub(crate) fn new(policy: Policy, now: Instant) -> Lifecycle {
+        // A timeout too long for the clock is no timeout.
+        let limit = policy.timeout.and_then(|timeout| now.checked_add(timeout));
+        Lifecycle { policy, phase: Phase::Running { limit }, paused: None, outbox: VecDeque::new() }
+    }
+
+    pub(crate) fn order(&mut self, order: Order, now: Instant) {
+        match order {
+            Order::Signal(signal) => self.order_signal(signal),
+            Order::Stop { after, signal } => self.order_stop(after, signal, now),
+            Order::Kill => self.order_kill(now),
+            Order::Pause => _ = self.paused.get_or_insert(now),
+            Order::Resume => self.resume(now),
+            Order::Detach => self.order_detach(),
+        }
+    }
+
+    fn order_signal(&mut self, signal: Signal) {
+        let leader_alive = match self.phase {
+            Phase::Running { .. } | Phase::Splaying { .. } => true,
+            Phase::Asked { leader, .. } => leader.is_some(),
+            Phase::Lingering { .. } => false,
+            Phase::Killed { .. } | Phase::Gone => return,
+        };
+        match self.policy.target {
+            Target::Group => self.signal(Reach::Group, signal),
+            Target::Leader | Target::LeaderThenGroup { .. } if leader_alive => {
+                self.signal(Reach::Leader, signal);
+            }
+            Target::Leader | Target::LeaderThenGroup { .. } => {}
+        }
+    }
+
+    fn order_stop(&mut self, after: Duration, signal: Option<Signal>, now: Instant) {
+        self.resume(now);
+        let signal = signal.unwrap_or(self.policy.stop_signal);
+        match self.phase {
+            Phase::Running { .. } if after.is_zero() => self.ask(signal, Some(Cause::Stopped), now),
+            Phase::Running { limit } => {
+                self.tell(News::Splaying(after));
+                // A splay too long for the clock is cut to what a clock can hold.
+                let until = later(now, after).unwrap_or(now);
+                self.phase = Phase::Splaying { until, limit, signal };
+            }
+            Phase::Splaying { until, limit, signal } => {
+                if after.is_zero() {
+                    self.ask(signal, Some(Cause::Stopped), now);
+                } else if let Some(sooner) = later(now, after).filter(|sooner| *sooner < until) {
+                    self.phase = Phase::Splaying { until: sooner, limit, signal };
+                }
+            }
+            // The splay is for the herd; there is none around what a dead leader left.
+            Phase::Lingering { .. } => self.ask(signal, None, now),
+            Phase::Asked { .. } | Phase::Killed { .. } | Phase::Gone => {}
+        }
+    }
+
+    fn order_kill(&mut self, now: Instant) {
+        self.resume(now);
+        let alive = |before| Some(Fate { killed: Cause::Killed, forced: false, before });
+        match self.phase {
+            Phase::Running { .. } | Phase::Splaying { .. } => self.kill(alive(Cause::Own), now),
+            Phase::Asked { leader, .. } => self.kill(leader.and_then(alive), now),
+            Phase::Lingering { .. } => self.kill(None, now),
+            // Once more does no harm, and ends what an unkillable process did meanwhile.
+            Phase::Killed { .. } => self.act(Effect::KillTree),
+            Phase::Gone => {}
+        }
+    }
+
+    fn order_detach(&mut self) {
+        self.policy.leftovers = Leftovers::Leave;
+        match &mut self.phase {
+            Phase::Running { limit } | Phase::Splaying { limit, .. } => *limit = None,
+            Phase::Lingering { .. } => self.gone(),
+            // An end that was ordered stays ordered.
+            Phase::Asked { .. } | Phase::Killed { .. } | Phase::Gone => {}
+        }
+    }
+
+    pub(crate) fn fact(&mut self, fact: Fact, now: Instant) {
+        match fact {
+            Fact::Exited { status, alone } => self.exited(status, alone, now),
+            Fact::Empty => match self.phase {
+                Phase::Asked { leader: None, .. }
+                | Phase::Lingering { .. }
+                | Phase::Killed { leader: None, .. } => self.gone(),
+                Phase::Running { .. }
+                | Phase::Splaying { .. }
+                | Phase::Asked { leader: Some(_), .. }
+                | Phase::Killed { leader: Some(_), .. }
+                | Phase::Gone => {}
+            },
+        }
+    }
+
+    fn exited(&mut self, status: Status, alone: bool, now: Instant) {
+        let (cause, forced) = match self.phase {
+            Phase::Running { .. } | Phase::Splaying { .. } => (Cause::Own, false),
+            Phase::Asked { leader: Some(cause), .. } => (cause, false),
+            Phase::Killed { leader: Some(fate), .. } => match status {
+                Status::Signaled { signal: Signal::KILL, .. } | Status::Unknown => (fate.killed, fate.forced),
+                Status::Exited(_) | Status::Signaled { .. } => (fate.before, false),
+            },
+            // It exits once.
+            Phase::Asked { leader: None, .. }
+            | Phase::Lingering { .. }
+            | Phase::Killed { leader: None, .. }
+            | Phase::Gone => return,
+        };
+        self.tell(News::Exited { status, cause, forced });
+        if alone {
+            return self.gone();
+        }
+        match &mut self.phase {
+            Phase::Running { .. } | Phase::Splaying { .. } => {
+                self.resume(now);
+                self.left(now);
+            }
+            Phase::Asked { signal, widen, leader, .. } => {
+                *leader = None;
+                let (signal, widened) = (*signal, widen.take().is_some());
+                if widened {
+                    self.signal_and_wake(Reach::Rest, signal);
+                }
+            }
+            Phase::Killed { leader, .. } => *leader = None,
+            Phase::Lingering { .. } | Phase::Gone => {}
+        }
+    }
+
+    /// The leader has ended by itself, and something is left.
+    fn left(&mut self, now: Instant) {
+        match self.policy.leftovers {
+            Leftovers::Stop => self.ask(self.policy.stop_signal, None, now),
+            Leftovers::Kill => self.kill(None, now),
+            Leftovers::Wait { max } => {
+                self.phase = Phase::Lingering { until: max.and_then(|max| later(now, max)) };
+            }
+            Leftovers::Leave => self.gone(),
+        }
+    }
+
+    /// Advances to `now` and says what to do next.
+    pub(crate) fn poll(&mut self, now: Instant) -> Output {
+        if self.deadline().is_some_and(|deadline| deadline <= now) {
+            self.overdue(now);
+        }
+        self.outbox.pop_front().unwrap_or_else(|| Output::Wait(self.deadline()))
+    }
+
+    /// Whether the driver should look if the tree is empty: the leader is dead, and something was left.
+    pub(crate) fn awaits_empty(&self) -> bool {
+        match self.phase {
+            Phase::Asked { leader: None, .. }
+            | Phase::Lingering { .. }
+            | Phase::Killed { leader: None, .. } => true,
+            Phase::Running { .. }
+            | Phase::Splaying { .. }
+            | Phase::Asked { leader: Some(_), .. }
+            | Phase::Killed { leader: Some(_), .. }
+            | Phase::Gone => false,
+        }
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self.phase, Phase::Gone)
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        if self.paused.is_some() {
+            return None;
+        }
+        match self.phase {
+            Phase::Running { limit } => limit,
+            Phase::Splaying { until, limit, .. } => Some(limit.map_or(until, |limit| limit.min(until))),
+            Phase::Asked { until, widen, .. } => sooner(until, widen),
+            Phase::Lingering { until } | Phase::Killed { until, .. } => until,
+            Phase::Gone => None,
+        }
+    }
+
+    fn overdue(&mut self, now: Instant) {
+        match self.phase {
+            Phase::Splaying { until, signal, .. } if until <= now => {
+                self.ask(signal, Some(Cause::Stopped), now);
+            }
+            Phase::Running { .. } | Phase::Splaying { .. } => {
+                self.tell(News::TimedOut);
+                if self.policy.timeout_kills {
+                    let fate = Fate { killed: Cause::TimedOut, forced: true, before: Cause::Own };
+                    self.kill(Some(fate), now);
+                } else {
+                    self.ask(self.policy.stop_signal, Some(Cause::TimedOut), now);
+                }
+            }
+            Phase::Asked { until, leader, .. } if until.is_some_and(|until| until <= now) => {
+                let fate = leader.map(|cause| Fate { killed: cause, forced: true, before: cause });
+                self.kill(fate, now);
+            }
+            Phase::Asked { until, signal, leader, .. } => {
+                self.phase = Phase::Asked { until, signal, widen: None, leader };
+                self.signal_and_wake(Reach::Rest, signal);
+            }
+            Phase::Lingering { .. } => self.kill(None, now),
+            Phase::Killed { leader, .. } => {
+                self.tell(News::Stuck);
+                self.phase = Phase::Killed { until: None, leader };
+            }
+            Phase::Gone => {}
+        }
+    }
+
+    fn ask(&mut self, signal: Signal, leader: Option<Cause>, now: Instant) {
+        let (reach, widen) = match (self.policy.target, leader) {
+            (Target::Leader, Some(_)) => (Reach::Leader, None),
+            (Target::LeaderThenGroup { after }, Some(_)) => (Reach::Leader, later(now, after)),
+            // Without a leader there is nobody who would tell the others.
+            (Target::Group, _) | (Target::Leader | Target::LeaderThenGroup { .. }, None) => {
+                (Reach::Group, None)
+            }
+        };
+        self.tell(News::Asked(signal));
+        self.signal_and_wake(reach, signal);
+        let until = self.policy.grace.and_then(|grace| later(now, grace));
+        self.phase = Phase::Asked { until, signal, widen, leader };
+    }
+
+    fn kill(&mut self, leader: Option<Fate>, now: Instant) {
+        self.tell(News::Forced);
+        self.act(Effect::KillTree);
+        self.phase = Phase::Killed { until: later(now, self.policy.patience), leader };
+    }
+
+    fn gone(&mut self) {
+        self.act(Effect::Reap);
+        self.tell(News::Gone);
+        self.phase = Phase::Gone;
+    }
+
+    /// A deadline moves by the time it stood still.
+    fn resume(&mut self, now: Instant) {
+        let Some(since) = self.paused.take() else { return };
+        let stood = now.saturating_duration_since(since);
+        let (first, second) = match &mut self.phase {
+            Phase::Running { limit } => (limit.as_mut(), None),
+            Phase::Splaying { until, limit, .. } => (Some(until), limit.as_mut()),
+            Phase::Asked { until, widen, .. } => (until.as_mut(), widen.as_mut()),
+            Phase::Lingering { until } | Phase::Killed { until, .. } => (until.as_mut(), None),
+            Phase::Gone => (None, None),
+        };
+        for deadline in [first, second].into_iter().flatten() {
+            *deadline = later(*deadline, stood).unwrap_or(*deadline);
+        }
+    }
+
+    fn signal(&mut self, reach: Reach, signal: Signal) {
+        self.act(Effect::Signal(reach, signal));
+        self.tell(News::Signalled(signal));
+    }
+
+    fn signal_and_wake(&mut self, reach: Reach, signal: Signal) {
+        self.act(Effect::Signal(reach, signal));
+        if self.policy.wake_stopped {
+            self.act(Effect::Signal(reach, Signal::CONT));
+        }
+    }
+
+    fn act(&mut self, effect: Effect) {
+        self.outbox.push_back(Output::Do(effect));
+    }
+
+    fn tell(&mut self, news: News) {
+        self.outbox.push_back(Output::Tell(news));
+    }
+}
+
+/// `None` where the clock cannot hold it: that is never.
+fn later(now: Instant, by: Duration) -> Option<Instant> {
+    now.checked_add(by)
+}
+
+fn sooner(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
+#[cfg(test)]
+mod tests;

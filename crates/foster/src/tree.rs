@@ -1,0 +1,16 @@
+//! The seam of containment: what holds a tree together, so that it can be signalled, killed and proven empty.
+//!
+//! What a strategy provides, as [`Tree`]:
+//!
+//! | function | promise |
+//! |---|---|
+//! | `leader_ended()` | how the leader ended, if it has; its identity stays ours |
+//! | `signal(reach, signal)` | reaches those processes and no stranger; `Ok` when nobody is left |
+//! | `kill()` | forces everything the tree holds |
+//! | `members()` | who lives, without the leader |
+//! | `is_empty()` | whether nobody lives but the leader |
+//! | `reap()` | gives the leader's pid back |
+
+mod group;
+
+pub(crate) use group::Group as Tree;

@@ -1,0 +1,240 @@
+//! Linux: a pidfd. `pidfd_open(2)` (5.3), `waitid(P_PIDFD)` (5.4), group signals by pidfd (6.9), the status of a
+//! process that somebody else reaped (6.15).
+//!
+//! `unsafe` because rustix's `waitid` tells no resource usage, its `pidfd_send_signal` takes no flags, and it has
+//! no `PIDFD_GET_INFO` and no real-time signals: these calls are made by number here, each with arguments that live
+//! on the stack.
+#![expect(unsafe_code, reason = "system calls that no crate wraps as they are needed here")]
+
+use std::io;
+use std::mem;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rustix::process::{Pid, PidfdFlags};
+
+use crate::{Signal, Status, Usage};
+
+/// A process, pinned: whatever becomes of its number, this is it or nobody.
+#[derive(Debug)]
+pub(crate) struct Pidfd(OwnedFd);
+
+/// Whether to leave the zombie, whose number pins its group, or to give both back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Collect {
+    Peek,
+    Reap,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ended {
+    pub(crate) status: Status,
+    pub(crate) usage: Option<Usage>,
+}
+
+/// `PIDFD_SIGNAL_PROCESS_GROUP` of linux/pidfd.h.
+const SIGNAL_PROCESS_GROUP: libc::c_uint = 1 << 2;
+
+/// Cleared when the kernel says it has no such flag (before 6.9).
+static GROUP_BY_PIDFD: AtomicBool = AtomicBool::new(true);
+
+impl Pidfd {
+    /// Takes over the descriptor that `clone(2)` made for our child.
+    pub(crate) fn from_clone(raw: libc::c_int) -> Pidfd {
+        // SAFETY: the kernel has just opened this descriptor for us; nobody else knows its number.
+        Pidfd(unsafe { OwnedFd::from_raw_fd(raw) })
+    }
+
+    /// Pins a process that is not our child.
+    pub(crate) fn open(pid: u32) -> Option<Pidfd> {
+        let pid = Pid::from_raw(pid.cast_signed())?;
+        rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok().map(Pidfd)
+    }
+
+    pub(crate) fn ended(&self, collect: Collect) -> Option<Ended> {
+        let peek = if collect == Collect::Peek { libc::WNOWAIT } else { 0 };
+        match self.waitid(libc::WEXITED | libc::WNOHANG | peek) {
+            Ok(None) => None,
+            Ok(Some((info, usage))) => Some(Ended { status: info.status(), usage: Some(usage) }),
+            // Somebody else in this process took it, or SIGCHLD is ignored. It may also run still: then it is a
+            // process whose end nobody here will ever be told, except by the pidfd.
+            Err(_) if self.is_dead() => Some(Ended { status: self.status_kept_by_kernel(), usage: None }),
+            Err(_) => None,
+        }
+    }
+
+    /// Blocks until it is dead, and reaps it.
+    pub(crate) fn wait_dead(&self) {
+        while let Err(error) = self.waitid(libc::WEXITED) {
+            if error.kind() != io::ErrorKind::Interrupted {
+                return;
+            }
+        }
+    }
+
+    pub(crate) fn stopped(&self) -> Option<Signal> {
+        let (info, _) = self.waitid(libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT).ok()??;
+        Signal::from_number(info.number)
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
+        ok_if_gone(self.send(signal.number(), 0))
+    }
+
+    /// Signals the group that the process leads. It needs no unreaped leader: the kernel looks at the identity
+    /// behind the descriptor, and a group keeps that alive (`free_pid` waits for its last member).
+    pub(crate) fn signal_group(&self, signal: Signal) -> Option<io::Result<()>> {
+        self.group(signal.number()).map(ok_if_gone)
+    }
+
+    /// Signals a group by its number: only for a caller who knows that the number is still that group's.
+    pub(crate) fn signal_group_by_number(leader: Pid, signal: Signal) -> io::Result<()> {
+        // SAFETY: no memory is passed.
+        let sent = unsafe { libc::kill(-leader.as_raw_nonzero().get(), signal.number()) };
+        ok_if_gone(if sent == 0 { Ok(()) } else { Err(io::Error::last_os_error()) })
+    }
+
+    /// Whether groups can be signalled by handle on this kernel.
+    pub(crate) fn pins_group(&self) -> bool {
+        self.group(0).is_some()
+    }
+
+    /// Whether anybody is in the group that the process leads; zombies count.
+    pub(crate) fn group_is_populated(&self) -> bool {
+        // EPERM: somebody is there who is not ours to signal.
+        !matches!(self.group(0), Some(Err(error)) if error.raw_os_error() == Some(libc::ESRCH))
+    }
+
+    fn group(&self, signal: libc::c_int) -> Option<io::Result<()>> {
+        if !GROUP_BY_PIDFD.load(Ordering::Relaxed) {
+            return None;
+        }
+        match self.send(signal, SIGNAL_PROCESS_GROUP) {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)) => {
+                GROUP_BY_PIDFD.store(false, Ordering::Relaxed);
+                None
+            }
+            sent => Some(sent),
+        }
+    }
+
+    fn send(&self, signal: libc::c_int, flags: libc::c_uint) -> io::Result<()> {
+        // SAFETY: no memory is passed; the null siginfo is what `kill(2)` would send.
+        let sent = unsafe {
+            libc::syscall(
+                libc::SYS_pidfd_send_signal,
+                self.0.as_raw_fd(),
+                signal,
+                std::ptr::null::<libc::siginfo_t>(),
+                flags,
+            )
+        };
+        if sent == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+
+    fn is_dead(&self) -> bool {
+        let mut polled = [rustix::event::PollFd::new(&self.0, rustix::event::PollFlags::IN)];
+        let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+        matches!(rustix::event::poll(&mut polled, Some(&now)), Ok(1))
+    }
+
+    fn waitid(&self, options: libc::c_int) -> io::Result<Option<(Info, Usage)>> {
+        // SAFETY: both are plain C structures for which all zeros is a value.
+        let (mut info, mut usage): (libc::siginfo_t, libc::rusage) = unsafe { mem::zeroed() };
+        // SAFETY: the kernel writes into the two structures, which outlive the call. The fifth argument is the
+        // system call's own; the C library's waitid has only four.
+        let waited = unsafe {
+            libc::syscall(
+                libc::SYS_waitid,
+                libc::P_PIDFD,
+                self.0.as_raw_fd(),
+                &raw mut info,
+                options,
+                &raw mut usage,
+            )
+        };
+        if waited != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: waitid filled the fields of a SIGCHLD, or left the zeros: nothing to tell.
+        let (pid, number) = unsafe { (info.si_pid(), info.si_status()) };
+        Ok((pid != 0).then(|| (Info { code: info.si_code, number }, usage.into())))
+    }
+
+    /// From Linux 6.15 on the pidfd remembers the status of a process that has been reaped.
+    fn status_kept_by_kernel(&self) -> Status {
+        #[repr(C)]
+        #[derive(Default)]
+        struct PidfdInfo {
+            mask: u64,
+            cgroup: u64,
+            ids: [u32; 11],
+            exit_code: i32,
+        }
+        const GET_INFO: libc::Ioctl = 0xC040_FF0B_u32 as libc::Ioctl; // _IOWR(0xFF, 11, 64 bytes)
+        const EXIT: u64 = 1 << 3;
+
+        let mut info = PidfdInfo { mask: EXIT, ..PidfdInfo::default() };
+        // SAFETY: the number says 64 bytes, which is the structure's size, and the structure outlives the call.
+        let told = unsafe { libc::ioctl(self.0.as_raw_fd(), GET_INFO, &raw mut info) };
+        if told != 0 || info.mask & EXIT == 0 {
+            return Status::Unknown;
+        }
+        let (code, signal) = ((info.exit_code >> 8) & 0xFF, info.exit_code & 0x7F);
+        match Signal::from_number(signal) {
+            Some(signal) => Status::Signaled { signal, core_dumped: info.exit_code & 0x80 != 0 },
+            None => u8::try_from(code).map_or(Status::Unknown, Status::Exited),
+        }
+    }
+}
+
+impl AsFd for Pidfd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// What waitid says: `si_code` and `si_status` of `sigaction(2)`.
+struct Info {
+    code: libc::c_int,
+    number: libc::c_int,
+}
+
+impl Info {
+    fn status(&self) -> Status {
+        let signaled = |core_dumped| {
+            Signal::from_number(self.number)
+                .map_or(Status::Unknown, |signal| Status::Signaled { signal, core_dumped })
+        };
+        match self.code {
+            libc::CLD_EXITED => u8::try_from(self.number).map_or(Status::Unknown, Status::Exited),
+            libc::CLD_KILLED => signaled(false),
+            libc::CLD_DUMPED => signaled(true),
+            _ => Status::Unknown,
+        }
+    }
+}
+
+impl From<libc::rusage> for Usage {
+    fn from(usage: libc::rusage) -> Usage {
+        let time = |time: libc::timeval| {
+            Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or(0))
+                + Duration::from_micros(u64::try_from(time.tv_usec).unwrap_or(0))
+        };
+        Usage {
+            user: time(usage.ru_utime),
+            system: time(usage.ru_stime),
+            peak_memory: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024,
+        }
+    }
+}
+
+/// A signal to somebody who is gone is no error: the race was lost, and nobody is harmed.
+fn ok_if_gone(sent: io::Result<()>) -> io::Result<()> {
+    match sent {
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+        sent => sent,
+    }
+}
