@@ -307,22 +307,54 @@ pub struct Events {
 impl Events {
     /// The next event, for a task; `None` after [`EventKind::Gone`].
     pub async fn next_event(&mut self) -> Option<Event> {
-        let mut key = None;
-        let (run, next) = (&self.run, self.next);
+        let next = self.next;
+        let mut place = Place { run: &self.run, key: None };
         let seen = std::future::poll_fn(|context| {
-            run.board.poll(&mut key, context, |state| Events::look(next, state))
+            place.run.board.poll(&mut place.key, context, |state| Events::look(next, state))
         })
-        .await?;
-        self.next += 1;
-        Some(seen)
+        .await;
+        drop(place);
+        self.advance(seen)
     }
 
-    /// `Some(None)` is the end.
-    fn look(next: usize, state: &crate::board::State) -> Option<Option<Event>> {
+    /// The next event that has happened already, without waiting.
+    pub fn try_next(&mut self) -> Option<Event> {
+        let seen = self.run.board.read(|state| Events::look(self.next, state))?;
+        self.advance(seen)
+    }
+
+    fn look(next: usize, state: &crate::board::State) -> Option<Seen> {
         match state.events.get(next) {
-            Some(event) => Some(Some(event.clone())),
-            None => matches!(state.events.last()?.kind, EventKind::Gone).then_some(None),
+            Some(event) => Some(Seen::Event(event.clone())),
+            None => matches!(state.events.last()?.kind, EventKind::Gone).then_some(Seen::End),
         }
+    }
+
+    fn advance(&mut self, seen: Seen) -> Option<Event> {
+        match seen {
+            Seen::Event(event) => {
+                self.next += 1;
+                Some(event)
+            }
+            Seen::End => None,
+        }
+    }
+}
+
+enum Seen {
+    Event(Event),
+    End,
+}
+
+/// A task's place on the board, given back also when its future is dropped.
+struct Place<'a> {
+    run: &'a Run,
+    key: Option<u64>,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.run.board.forget(self.key);
     }
 }
 
@@ -331,9 +363,8 @@ impl Iterator for Events {
 
     /// Blocks until there is one.
     fn next(&mut self) -> Option<Event> {
-        let event = self.run.board.wait(None, |state| Events::look(self.next, state))??;
-        self.next += 1;
-        Some(event)
+        let seen = self.run.board.wait(None, |state| Events::look(self.next, state))?;
+        self.advance(seen)
     }
 }
 

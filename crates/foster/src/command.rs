@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -355,9 +356,9 @@ fn quoted(word: &OsStr) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=/.,:+@%^".contains(c);
     match word.to_str() {
         Some(text) if !text.is_empty() && text.chars().all(plain) => text.to_string(),
-        Some(text) if text.chars().any(char::is_control) => format!("${:?}", text).replace('"', "'"),
-        Some(text) => format!("'{}'", text.replace('\'', r"'\''")),
-        None => format!("${:?}", word).replace('"', "'"),
+        Some(text) if !text.chars().any(char::is_control) => format!("'{}'", text.replace('\'', r"'\''")),
+        // Control characters and bytes that are not UTF-8: one line, as bash reads it.
+        _ => format!("$'{}'", word.as_bytes().escape_ascii()),
     }
 }
 

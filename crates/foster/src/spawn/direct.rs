@@ -167,8 +167,8 @@ extern "C" fn child(plan: *mut c_void) -> c_int {
 ///
 /// Only in a fresh child with signals blocked and a descriptor table and dispositions of its own.
 unsafe fn prepare_and_execute(plan: &Plan<'_>) -> (Step, c_int) {
-    // SAFETY, for the whole body: system calls whose pointers are to NUL-terminated strings and NULL-terminated
-    // lists that `Words` holds.
+    // SAFETY: the caller promises the fresh child; below are system calls whose pointers are to NUL-terminated
+    // strings and NULL-terminated lists that `Words` holds.
     unsafe {
         let grouped = match plan.group {
             Group::Own => libc::setpgid(0, 0),
@@ -242,9 +242,10 @@ unsafe fn close_all_from_3() {
     unsafe {
         if libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) == -1 {
             // Before Linux 5.9, or forbidden by a filter.
-            let limit = libc::sysconf(libc::_SC_OPEN_MAX).clamp(3, 65_536);
+            let limit =
+                c_int::try_from(libc::sysconf(libc::_SC_OPEN_MAX)).unwrap_or(c_int::MAX).clamp(3, 65_536);
             for descriptor in 3..limit {
-                libc::close(descriptor as c_int);
+                libc::close(descriptor);
             }
         }
     }
@@ -308,7 +309,11 @@ impl Words {
         }
         let nul = |what: &str, text: &OsStr| {
             CString::new(text.as_bytes()).map_err(|error| {
-                format!("there is a NUL in {what} {text:?}, at byte {}; remove it", error.nul_position())
+                format!(
+                    "there is a NUL in {what} `{}`, at byte {}; remove it",
+                    text.display(),
+                    error.nul_position()
+                )
             })
         };
         let environment = environment(command)?;
@@ -348,7 +353,7 @@ fn environment(command: &Command) -> Result<BTreeMap<OsString, OsString>, String
         if command.env_clear { BTreeMap::new() } else { std::env::vars_os().collect() };
     for (name, value) in &command.env {
         if name.is_empty() || name.as_bytes().contains(&b'=') {
-            return Err(format!("the variable name {name:?} is empty or has a = in it"));
+            return Err(format!("the variable name `{}` is empty or has a = in it", name.display()));
         }
         match value {
             Some(value) => environment.insert(name.clone(), value.clone()),
@@ -425,26 +430,29 @@ fn refused(command: &Command, words: &Words, step: Step, errno: c_int) -> Error 
         }
         Step::Directory => {
             let directory = command.directory.as_deref().unwrap_or(Path::new("")).display();
-            let doing = format!("cannot start `{label}` in the working directory `{directory}`");
+            let doing = format!("cannot start `{label}`: cannot enter the working directory `{directory}`");
             Error::os(ErrorKind::BadDirectory, doing, error)
         }
         Step::Execute => {
             let program = command.program.display();
-            let why = match errno {
+            let refuse = |kind, why: &str| Error::new(kind, format!("cannot start `{label}`: {why}"));
+            match errno {
                 libc::ENOENT if !command.program.as_bytes().contains(&b'/') => {
-                    return Error::new(
-                        ErrorKind::NotFound,
-                        format!("cannot start `{label}`: no `{program}` in PATH"),
-                    );
+                    let why = format!("there is no `{program}` in PATH; check its name, or give its path");
+                    return refuse(ErrorKind::NotFound, &why);
                 }
                 libc::ENOENT if words.candidates.iter().any(|file| exists(command, file)) => {
-                    ": the interpreter that its first line names, or its loader, is missing"
+                    let why = format!(
+                        "`{program}` is there, but the interpreter that it names is not; install that"
+                    );
+                    return refuse(ErrorKind::NotFound, &why);
                 }
                 libc::EACCES if words.candidates.iter().any(|file| is_directory(command, file)) => {
-                    ": it is a directory"
+                    let why = format!("`{program}` is a directory; name a program");
+                    return refuse(ErrorKind::NotExecutable, &why);
                 }
-                _ => "",
-            };
+                _ => {}
+            }
             let kind = match errno {
                 libc::ENOENT | libc::ENOTDIR => ErrorKind::NotFound,
                 libc::EACCES | libc::EPERM | libc::ENOEXEC | libc::ETXTBSY | libc::EISDIR | libc::ELIBBAD => {
@@ -452,7 +460,7 @@ fn refused(command: &Command, words: &Words, step: Step, errno: c_int) -> Error 
                 }
                 _ => ErrorKind::of(&error),
             };
-            Error::os(kind, format!("cannot execute `{program}`{why}"), error)
+            Error::os(kind, format!("cannot start `{label}`: cannot execute `{program}`"), error)
         }
     }
 }

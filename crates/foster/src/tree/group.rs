@@ -69,7 +69,7 @@ impl Group {
     }
 
     pub(crate) fn members(&self) -> Vec<u32> {
-        if !self.own { Vec::new() } else { live_members(self.leader) }
+        if self.own { live_members(self.leader) } else { Vec::new() }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -94,10 +94,10 @@ impl Group {
         if !self.own {
             return Ok(());
         }
-        if self.pinned {
-            if let Some(sent) = self.watch.signal_group(signal) {
-                return sent;
-            }
+        if self.pinned
+            && let Some(sent) = self.watch.signal_group(signal)
+        {
+            return sent;
         }
         // By number only while the number is pinned. A thief's `waitpid(-1)` may have reaped the leader unseen:
         // then each member is pinned for itself.

@@ -56,12 +56,11 @@ impl Pidfd {
     pub(crate) fn ended(&self, collect: Collect) -> Option<Ended> {
         let peek = if collect == Collect::Peek { libc::WNOWAIT } else { 0 };
         match self.waitid(libc::WEXITED | libc::WNOHANG | peek) {
-            Ok(None) => None,
             Ok(Some((info, usage))) => Some(Ended { status: info.status(), usage: Some(usage) }),
             // Somebody else in this process took it, or SIGCHLD is ignored. It may also run still: then it is a
             // process whose end nobody here will ever be told, except by the pidfd.
             Err(_) if self.is_dead() => Some(Ended { status: self.status_kept_by_kernel(), usage: None }),
-            Err(_) => None,
+            Ok(None) | Err(_) => None,
         }
     }
 

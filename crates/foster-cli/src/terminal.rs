@@ -1,0 +1,82 @@
+//! The terminal that foster shares with the program: whose it is in front, and how it was before.
+//!
+//! The program's group is the foreground group while it runs, so that it may read, and so that Ctrl-C and Ctrl-Z
+//! reach it and nobody else; `tcsetpgrp(3)`, `termios(3)`. All of foster's signals are blocked, so that SIGTTOU does
+//! not stop it for taking the terminal back.
+
+use std::fs::OpenOptions;
+use std::io::{self, IsTerminal};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::process::{Pid, getpgrp};
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr, tcsetpgrp};
+
+/// Our controlling terminal, if we have one and our job is in its foreground or may come there.
+#[derive(Debug)]
+pub(crate) struct Terminal {
+    tty: OwnedFd,
+    ours: Pid,
+    before: Option<Termios>,
+    /// The program had it at some time: then it is put back as it was.
+    handed: bool,
+}
+
+impl Terminal {
+    pub(crate) fn open() -> Option<Terminal> {
+        let tty: OwnedFd = OpenOptions::new().read(true).write(true).open("/dev/tty").ok()?.into();
+        let before = tcgetattr(&tty).ok();
+        Some(Terminal { tty, ours: getpgrp(), before, handed: false })
+    }
+
+    /// Whether the program should start in the foreground: we are there, and it would read what is typed. One that
+    /// reads a pipe gets the terminal once it asks for it.
+    pub(crate) fn is_for_program(&self) -> bool {
+        self.is_ours() && io::stdin().is_terminal()
+    }
+
+    /// Whether our group is the foreground group.
+    pub(crate) fn is_ours(&self) -> bool {
+        tcgetpgrp(&self.tty) == Ok(self.ours)
+    }
+
+    /// Whether the program has had it in front.
+    pub(crate) fn was_handed(&self) -> bool {
+        self.handed
+    }
+
+    /// The spawn put the program in front.
+    pub(crate) fn note_handed(&mut self) {
+        self.handed = true;
+    }
+
+    /// Puts the program's group in front, if it is our group that is there. Tells whether it did.
+    pub(crate) fn give_to(&mut self, program: Pid) -> bool {
+        let given = self.is_ours() && tcsetpgrp(&self.tty, program).is_ok();
+        self.handed |= given;
+        given
+    }
+
+    /// Puts our group in front again, if the program's is there, or was and is no more.
+    pub(crate) fn take_from(&self, program: Pid) {
+        // A group that is gone is no group of the session any more, and only then may a stranger's be in front.
+        if tcgetpgrp(&self.tty).is_ok_and(|front| front == program) {
+            _ = tcsetpgrp(&self.tty, self.ours);
+        }
+    }
+
+    /// As it was before the program had it.
+    pub(crate) fn restore(&self, program: Pid) {
+        if self.handed {
+            self.take_from(program);
+            if let Some(before) = self.before.as_ref().filter(|_| self.is_ours()) {
+                _ = tcsetattr(&self.tty, OptionalActions::Drain, before);
+            }
+        }
+    }
+}
+
+impl AsFd for Terminal {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.tty.as_fd()
+    }
+}

@@ -1,0 +1,101 @@
+//! What the options take, each from a word: a signal, a target, a leftovers policy, a rewrite, a variable.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+use foster::{Leftovers, Signal, Target};
+
+use crate::duration;
+
+/// How long a leader has to end the rest itself, if `leader-then-group` does not say.
+const LEADER_FIRST: Duration = Duration::from_secs(1);
+
+pub(crate) fn signal(text: &str) -> Result<Signal, String> {
+    text.parse().map_err(|error| format!("{error}; {}", nearest(text)))
+}
+
+/// The names that look most like it, for whoever mistyped.
+fn nearest(text: &str) -> String {
+    let upper = text.to_ascii_uppercase();
+    let word = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let mut names: Vec<(usize, String)> = Signal::all()
+        .map(Signal::name)
+        .filter(|name| name.starts_with(|first: char| first.is_ascii_alphabetic()))
+        .map(|name| (strsim::damerau_levenshtein(word, &name), name))
+        .collect();
+    names.sort();
+    match names.as_slice() {
+        [(best, _), ..] if *best <= 2 => {
+            let close: Vec<&str> = names
+                .iter()
+                .take_while(|(far, _)| far == best)
+                .take(3)
+                .map(|(_, name)| name.as_str())
+                .collect();
+            format!("did you mean {}?", close.join(" or "))
+        }
+        _ => "name one of `kill -l`, like TERM, or a number from 1 to 64".to_string(),
+    }
+}
+
+/// A duration that may be endless.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span(pub(crate) Option<Duration>);
+
+pub(crate) fn span(text: &str) -> Result<Span, String> {
+    duration::parse(text).map(Span)
+}
+
+pub(crate) fn finite(text: &str) -> Result<Duration, String> {
+    duration::parse(text)?.ok_or_else(|| "this one has to end; name a duration like 5s".to_string())
+}
+
+pub(crate) fn target(text: &str) -> Result<Target, String> {
+    match text.split_once(':') {
+        None if text == "group" => Ok(Target::Group),
+        None if text == "leader" => Ok(Target::Leader),
+        None if text == "leader-then-group" => Ok(Target::LeaderThenGroup { after: LEADER_FIRST }),
+        Some(("leader-then-group", after)) => Ok(Target::LeaderThenGroup { after: finite(after)? }),
+        _ => Err("write group, leader, leader-then-group or leader-then-group:2s".to_string()),
+    }
+}
+
+pub(crate) fn leftovers(text: &str) -> Result<Leftovers, String> {
+    match text.split_once(':') {
+        None if text == "stop" => Ok(Leftovers::Stop),
+        None if text == "kill" => Ok(Leftovers::Kill),
+        None if text == "wait" => Ok(Leftovers::Wait { max: None }),
+        None if text == "leave" => Ok(Leftovers::Leave),
+        Some(("wait", max)) => Ok(Leftovers::Wait { max: duration::parse(max)? }),
+        _ => Err("write stop, kill, wait, wait:30s or leave".to_string()),
+    }
+}
+
+/// One signal that arrives as another, or not at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rewrite {
+    pub(crate) from: Signal,
+    pub(crate) to: Option<Signal>,
+}
+
+pub(crate) fn rewrite(text: &str) -> Result<Rewrite, String> {
+    let (from, to) = text.split_once(':').ok_or("write FROM:TO, like TERM:QUIT or HUP:none")?;
+    let from = signal(from)?;
+    if !from.is_catchable() {
+        return Err(format!("{from} cannot be caught, so it cannot be rewritten"));
+    }
+    // `0` is dumb-init's way to say none.
+    let to = if to.eq_ignore_ascii_case("none") || to == "0" { None } else { Some(signal(to)?) };
+    Ok(Rewrite { from, to })
+}
+
+/// `NAME=VALUE`, or `NAME` for the value that foster itself has. A value may be any bytes.
+pub(crate) fn variable(text: &OsStr) -> Result<(OsString, Option<OsString>), String> {
+    let mut parts = text.as_bytes().splitn(2, |byte| *byte == b'=').map(OsStr::from_bytes);
+    let name = parts.next().unwrap_or_default();
+    if name.is_empty() {
+        return Err("there is no name before the =; write NAME=VALUE".to_string());
+    }
+    Ok((name.to_owned(), parts.next().map(OsStr::to_owned)))
+}

@@ -1,0 +1,375 @@
+//! While the program runs: signals in, events out, the terminal between them, and the exit code at the end.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+
+use foster::{Cause, Child, EventKind, Events, Exit, Leftovers, Signal, Status, Stuck};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::process::Pid;
+
+use crate::args::{FAILED, Run};
+use crate::forward::{self, Arrived, Meaning, Origin, Rules, Start};
+use crate::records::EventWriter;
+use crate::run::Prepared;
+use crate::say::Volume;
+use crate::terminal::Terminal;
+use crate::{duration, init};
+
+/// What rings when the library has news: an eventfd that is a waker.
+#[derive(Clone, Debug)]
+pub(crate) struct Bell(Arc<Ring>);
+
+#[derive(Debug)]
+struct Ring(OwnedFd);
+
+impl Bell {
+    pub(crate) fn new() -> io::Result<Bell> {
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        Ok(Bell(Arc::new(Ring(eventfd(0, flags)?))))
+    }
+
+    fn waker(&self) -> Waker {
+        self.0.clone().into()
+    }
+
+    fn silence(&self) {
+        _ = rustix::io::read(&self.0.0, &mut [0; 8]);
+    }
+}
+
+impl Wake for Ring {
+    fn wake(self: Arc<Ring>) {
+        _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
+    }
+}
+
+pub(crate) struct Watch<'a> {
+    args: &'a Run,
+    start: &'a Start,
+    child: Child,
+    pid: u32,
+    prepared: Prepared,
+    events: Events,
+    writer: Option<EventWriter>,
+    volume: Volume,
+    rules: Rules,
+    ledger: Ledger,
+    /// We stopped ourselves because the program was stopped.
+    suspended: bool,
+    other_sides: OtherSides,
+}
+
+/// Who was told what.
+#[derive(Debug, Default)]
+struct Ledger {
+    /// How many times the end was asked for.
+    stops: u32,
+    /// The tree was asked, by anybody's stop.
+    asked: bool,
+    /// What we sent the program.
+    sent: Vec<Signal>,
+    /// The terminal's Ctrl-C or Ctrl-\ came to us too.
+    typed: bool,
+}
+
+/// Whose other side may go away, and is watched for that.
+#[derive(Debug)]
+struct OtherSides {
+    stdin: bool,
+    terminal: bool,
+}
+
+impl<'a> Watch<'a> {
+    pub(crate) fn new(
+        args: &'a Run,
+        start: &'a Start,
+        child: Child,
+        prepared: Prepared,
+        writer: Option<EventWriter>,
+    ) -> Watch<'a> {
+        let mut events = child.events();
+        let pid = match events.try_next().map(|event| event.kind) {
+            Some(EventKind::Started { pid }) => pid,
+            _ => 0,
+        };
+        let rules = Rules {
+            same_group: args.same_group,
+            own_stop_signal: args.stop_signal.is_some(),
+            rewrites: args.rewrite.clone(),
+        };
+        let volume = args.volume();
+        volume.say(Volume::Verbose, format_args!("started {}, pid {pid}", child.label()));
+        Watch {
+            args,
+            start,
+            pid,
+            events,
+            writer,
+            volume,
+            rules,
+            ledger: Ledger::default(),
+            suspended: false,
+            other_sides: OtherSides {
+                stdin: args.stop_on_stdin_eof,
+                // Under nohup a hang-up is no order.
+                terminal: prepared.terminal.is_some() && !start.signals.ignores(Signal::HUP),
+            },
+            child,
+            prepared,
+        }
+    }
+
+    /// Until the tree is gone, or stuck. Returns foster's exit code.
+    pub(crate) fn run(mut self) -> u8 {
+        let waker = self.prepared.bell.waker();
+        let mut gone = self.child.gone();
+        if let Some(missed) = self.prepared.missed {
+            self.arrived(missed);
+        }
+        let end = loop {
+            self.prepared.bell.silence();
+            // First the waker is left, then the events are read, so that none falls between.
+            let end = Pin::new(&mut gone).poll(&mut Context::from_waker(&waker));
+            self.read_events();
+            if let Poll::Ready(end) = end {
+                break end;
+            }
+            self.sleep();
+            while let Some(arrived) = self.prepared.inbox.next() {
+                self.arrived(arrived);
+            }
+            if self.suspended {
+                // Nobody continued us: there was nobody to stop for.
+                self.continued();
+            }
+        };
+        drop(gone);
+        self.finish(end.as_ref().err().map_or(&[], Stuck::pids))
+    }
+
+    /// Until a signal arrives, the library has news, or the other side of stdin or of the terminal has gone.
+    fn sleep(&mut self) {
+        let stdin = rustix::stdio::stdin();
+        let mut watched = vec![
+            PollFd::new(&self.prepared.inbox, PollFlags::IN),
+            PollFd::new(&self.prepared.bell.0.0, PollFlags::IN),
+        ];
+        // Only the hang-up is asked for: what is to be read is the program's.
+        let other_side = PollFlags::RDHUP;
+        let stdin_at = self.other_sides.stdin.then(|| {
+            watched.push(PollFd::new(&stdin, other_side));
+            watched.len() - 1
+        });
+        let terminal = self
+            .prepared
+            .terminal
+            .as_ref()
+            .filter(|terminal| self.other_sides.terminal && terminal.was_handed());
+        let terminal_at = terminal.map(|terminal| {
+            watched.push(PollFd::new(terminal, PollFlags::empty()));
+            watched.len() - 1
+        });
+        if poll(&mut watched, None).is_err() {
+            return;
+        }
+        let closed = PollFlags::HUP | PollFlags::ERR | PollFlags::RDHUP;
+        let is_closed = |at: Option<usize>| at.is_some_and(|at| watched[at].revents().intersects(closed));
+        let (stdin_closed, terminal_closed) = (is_closed(stdin_at), is_closed(terminal_at));
+        if stdin_closed {
+            self.other_sides.stdin = false;
+            self.volume.say(Volume::Verbose, "standard input was closed");
+            self.stop(None);
+        }
+        if terminal_closed {
+            self.other_sides.terminal = false;
+            self.volume.say(Volume::Verbose, "the terminal went away");
+            self.stop(None);
+        }
+    }
+
+    fn arrived(&mut self, arrived: Arrived) {
+        let typed = arrived.origin == Origin::Kernel && [Signal::INT, Signal::QUIT].contains(&arrived.signal);
+        self.ledger.typed |= typed;
+        match forward::decide(arrived, &self.rules, &self.start.signals) {
+            Meaning::Nothing => {}
+            Meaning::Pass(signal) => self.pass(signal),
+            Meaning::Stop(signal) => self.stop(signal),
+            Meaning::Child => self.child_changed(),
+            Meaning::Continue => self.continued(),
+        }
+    }
+
+    fn pass(&mut self, signal: Signal) {
+        self.ledger.sent.push(signal);
+        if let Err(error) = self.child.signal(signal) {
+            self.volume.say(Volume::Normal, error);
+        }
+    }
+
+    /// The first asks, the second asks again, the third kills.
+    fn stop(&mut self, signal: Option<Signal>) {
+        self.ledger.stops += 1;
+        let signal_or_policy = signal.or(self.args.stop_signal).unwrap_or(Signal::TERM);
+        match self.ledger.stops {
+            1 => {
+                self.ledger.sent.push(signal_or_policy);
+                drop(self.child.stop_with(signal_or_policy));
+            }
+            2 => {
+                // A splay that runs is cut short: that is when it is asked. Else the signal is passed on again.
+                self.read_events();
+                if self.ledger.asked {
+                    self.pass(signal_or_policy);
+                } else {
+                    drop(self.child.stop_now());
+                }
+                self.volume.say_to_person("asked again; once more kills");
+            }
+            _ => {
+                self.volume.say_to_person("asked for the third time: killing");
+                drop(self.child.kill());
+            }
+        }
+    }
+
+    fn read_events(&mut self) {
+        while let Some(event) = self.events.try_next() {
+            self.happened(&event.kind);
+        }
+    }
+
+    fn child_changed(&mut self) {
+        if self.prepared.init {
+            init::reap_strangers(Some(self.pid));
+        }
+        let Some(signal) = self.child.stopped().filter(|_| !self.suspended) else { return };
+        let program = self.leader();
+        if let Some(terminal) = &mut self.prepared.terminal {
+            // It wanted the terminal, which our job has and it has not: give it, and let it go on.
+            let wants = matches!(signal, Signal::TTIN | Signal::TTOU) && !self.args.same_group;
+            if wants && program.is_some_and(|program| terminal.give_to(program)) {
+                self.pass(Signal::CONT);
+                return;
+            }
+            if let Some(program) = program {
+                terminal.take_from(program);
+            }
+        }
+        self.volume.say(Volume::Verbose, format_args!("the program was stopped by {signal}; stopping too"));
+        self.child.pause();
+        self.suspended = true;
+        // As the terminal would: our whole job stops, so that the shell takes over. Without a job-control shell
+        // above us the kernel lets nothing happen.
+        forward::raise_default(Signal::TSTP, true);
+    }
+
+    /// We were continued, by `fg`, by `bg`, or by a signal.
+    fn continued(&mut self) {
+        self.suspended = false;
+        let program = self.leader();
+        if !self.args.same_group
+            && let (Some(terminal), Some(program)) = (&mut self.prepared.terminal, program)
+            && terminal.was_handed()
+        {
+            terminal.give_to(program);
+        }
+        self.child.resume();
+        self.pass(Signal::CONT);
+    }
+
+    fn leader(&self) -> Option<Pid> {
+        self.child.pid().and_then(|pid| Pid::from_raw(pid.cast_signed()))
+    }
+
+    fn happened(&mut self, event: &EventKind) {
+        let name = self.child.label();
+        match event {
+            EventKind::Signalled(signal) => {
+                self.volume.say(Volume::Verbose, format_args!("sent {signal} to {name}"));
+            }
+            EventKind::Splaying(delay) => {
+                self.volume
+                    .say(Volume::Verbose, format_args!("stopping {name} in {}", duration::show(*delay)));
+            }
+            EventKind::TimedOut => self.volume.say(Volume::Normal, format_args!("timed out: {name}")),
+            EventKind::Asked(signal) => {
+                self.ledger.asked = true;
+                let grace = match self.args.grace.0 {
+                    Some(grace) => format!("killing in {}", duration::show(grace)),
+                    None => "waiting".to_string(),
+                };
+                self.volume.say(Volume::Verbose, format_args!("stopping {name} with {signal}, {grace}"));
+            }
+            EventKind::Forced => {
+                self.volume.say(Volume::Verbose, format_args!("killing what is left of {name}"));
+            }
+            EventKind::Stuck(stuck) => self.volume.say(Volume::Quiet, stuck),
+            EventKind::Exited(exit) => self.exited(exit),
+            _ => {}
+        }
+    }
+
+    fn exited(&self, exit: &Exit) {
+        let name = self.child.label();
+        let program = Pid::from_raw(self.pid.cast_signed());
+        if let (Some(terminal), Some(program)) = (&self.prepared.terminal, program) {
+            terminal.restore(program);
+        }
+        self.volume.say(Volume::Verbose, format_args!("{name} {exit}"));
+        if exit.forced {
+            self.volume.say(Volume::Normal, format_args!("killed after its grace: {name}"));
+        }
+        // Who dies of a signal of the terminal's dies at the same time as the rest.
+        if exit.cause == Cause::Own && matches!(exit.status, Status::Exited(_)) && !exit.leftovers.is_empty()
+        {
+            let pids: Vec<String> = exit.leftovers.iter().map(u32::to_string).collect();
+            let what = match self.prepared.leftovers {
+                Leftovers::Stop => "stopping",
+                Leftovers::Kill => "killing",
+                Leftovers::Wait { .. } => "waiting for",
+                Leftovers::Leave => "leaving",
+            };
+            let pids = pids.join(", ");
+            self.volume.say(Volume::Normal, format_args!("left behind by {name}, {what}: pid {pids}"));
+        }
+    }
+
+    fn finish(self, stuck: &[u32]) -> u8 {
+        if self.prepared.init {
+            init::reap_strangers(None);
+        }
+        let exit = self.child.try_wait();
+        let code = exit.as_ref().map_or(FAILED, |exit| self.code(exit));
+        if let Some(report) = &self.prepared.report {
+            report.end(&self.child, self.pid, code, exit.as_ref(), stuck);
+        }
+        if let Some(writer) = self.writer {
+            writer.finish();
+        }
+        if let Some(Exit {
+            status: Status::Signaled { signal: signal @ (Signal::INT | Signal::QUIT), .. },
+            ..
+        }) = exit
+        {
+            // It was the terminal's: we got it too, or the program was in front and we sent none.
+            let handed = self.prepared.terminal.as_ref().is_some_and(Terminal::was_handed);
+            if self.ledger.typed || handed && !self.ledger.sent.contains(&signal) {
+                forward::die_of(signal);
+            }
+        }
+        code
+    }
+
+    fn code(&self, exit: &Exit) -> u8 {
+        if exit.cause == Cause::TimedOut && !self.args.preserve_status {
+            return 124;
+        }
+        match exit.status {
+            Status::Exited(code) if self.args.ok_code.contains(&code) => 0,
+            status => status.shell_code().unwrap_or(FAILED),
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! What ends a run without an order, what becomes of the leftovers, what is told of the end, and who gets more time.
+
+use super::*;
+
+#[test]
+fn a_timeout_asks_without_a_splay_and_forces_after_the_grace() {
+    let mut asked = Script::new(timeout(50));
+    asked.says("wait 50").at(50).says(&format!("[timed out], {ASKED}")).at(60);
+    asked.clone().exits(TERMED).says("[exit TERM: timedout], reap, [gone]");
+    asked.at(150).says("[forced], kill tree, wait 20").exits(KILLED);
+    asked.says("[exit KILL: timedout, forced], reap, [gone]");
+}
+
+#[test]
+fn a_timeout_kills_at_once_where_it_is_told_to() {
+    let mut killed = Script::new(Policy { timeout_kills: true, ..timeout(50) });
+    killed.says("wait 50").at(50).says("[timed out], [forced], kill tree, wait 20");
+    // It had ended by itself when the kill came.
+    killed.clone().exits(OK).says("[exit 0: own], reap, [gone]");
+    killed.exits_leaving(KILLED).says("[exit KILL: timedout, forced], wait 20");
+}
+
+#[test]
+fn a_program_that_ends_before_its_timeout_has_not_timed_out() {
+    Script::new(Policy { leftovers: Leftovers::Wait { max: None }, ..timeout(50) })
+        .at(49)
+        .exits_leaving(OK)
+        .says("[exit 0: own]")
+        .at(50)
+        .says("");
+}
+
+#[test]
+fn a_timeout_of_zero_has_already_passed() {
+    Script::new(timeout(0)).says(&format!("[timed out], {ASKED}"));
+}
+
+#[test]
+fn a_timeout_and_a_splay_do_not_wait_for_each_other() {
+    let mut early = Script::new(timeout(50));
+    early.stop_after(70).says("[splaying 70], wait 50").at(50).says(&format!("[timed out], {ASKED}"));
+    early.exits(OK).says("[exit 0: timedout], reap, [gone]");
+    let mut late = Script::new(timeout(50));
+    late.stop_after(30).says("[splaying 30], wait 30").at(30).says(ASKED);
+    late.at(50).says("wait 80").exits(OK).says("[exit 0: stopped], reap, [gone]");
+}
+
+#[test]
+#[ignore = "lifecycle.rs looks at the splay first"]
+fn a_timeout_sooner_than_the_splay_wins_even_where_the_driver_comes_late_for_both() {
+    let mut late = Script::new(timeout(50));
+    late.stop_after(70).says("[splaying 70], wait 50").at(80).says(&format!("[timed out], {ASKED}"));
+    let mut killed = Script::new(Policy { timeout_kills: true, ..timeout(50) });
+    killed
+        .stop_after(70)
+        .says("[splaying 70], wait 50")
+        .at(80)
+        .says("[timed out], [forced], kill tree, wait 20");
+}
+
+#[test]
+#[ignore = "lifecycle.rs forgets the timeout once it has asked"]
+fn a_stop_does_not_put_off_a_timeout_that_kills() {
+    for grace in [Some(ms(100)), None] {
+        let mut script = Script::new(Policy { timeout_kills: true, grace, ..timeout(50) });
+        script.at(10).stop_now().says("[asked TERM], TERM to group, CONT to group, wait 40");
+        assert!(script.at(50).said().contains("kill tree"));
+    }
+}
+
+#[test]
+fn a_stop_joins_a_timeout_and_a_kill_cuts_it() {
+    let mut script = Script::new(timeout(50));
+    script.at(50).says(&format!("[timed out], {ASKED}")).at(60).stop_now().says("wait 90");
+    script.clone().exits(OK).says("[exit 0: timedout], reap, [gone]");
+    script
+        .kill()
+        .says("[forced], kill tree, wait 20")
+        .exits(KILLED)
+        .says("[exit KILL: killed], reap, [gone]");
+}
+
+#[test]
+fn leftovers_are_killed_by_default_before_the_pid_is_given_back() {
+    Script::new(policy())
+        .exits_leaving(OK)
+        .says("[exit 0: own], [forced], kill tree, wait 20")
+        .empties()
+        .says("reap, [gone]");
+}
+
+#[test]
+fn leftovers_are_stopped_with_a_grace_of_their_own() {
+    let mut script = Script::new(leftovers(Leftovers::Stop));
+    script.at(7).exits_leaving(OK).says(&format!("[exit 0: own], {ASKED}"));
+    script.clone().at(50).empties().says("reap, [gone]");
+    script.at(107).says("[forced], kill tree, wait 20").empties().says("reap, [gone]");
+}
+
+#[test]
+fn leftovers_may_finish_within_their_time() {
+    let mut script = Script::new(leftovers(Leftovers::Wait { max: Some(ms(60)) }));
+    script.exits_leaving(OK).says("[exit 0: own], wait 60");
+    script.clone().at(59).empties().says("reap, [gone]");
+    script.at(60).says("[forced], kill tree, wait 20").empties().says("reap, [gone]");
+}
+
+#[test]
+fn leftovers_may_take_for_ever() {
+    Script::new(leftovers(Leftovers::Wait { max: None }))
+        .exits_leaving(OK)
+        .says("[exit 0: own]")
+        .at(1_000_000)
+        .says("")
+        .empties()
+        .says("reap, [gone]");
+}
+
+#[test]
+fn leftovers_are_left_alone() {
+    Script::new(leftovers(Leftovers::Leave))
+        .exits_leaving(OK)
+        .says("[exit 0: own], reap, [gone]")
+        .kill()
+        .says("");
+}
+
+#[test]
+fn leftovers_that_may_finish_are_still_stopped_and_killed_by_order() {
+    let mut script = Script::new(leftovers(Leftovers::Wait { max: None }));
+    script.exits_leaving(OK).says("[exit 0: own]").at(10);
+    script.clone().kill().says("[forced], kill tree, wait 20");
+    // No splay: there is no herd around what a dead leader left.
+    script.stop_after(70).says(ASKED);
+}
+
+#[test]
+#[ignore = "lifecycle.rs gives the whole grace"]
+fn a_stop_gives_leftovers_no_more_time_than_they_had() {
+    for grace in [Some(ms(100)), None] {
+        let max = Some(ms(60));
+        let mut script = Script::new(Policy { grace, ..leftovers(Leftovers::Wait { max }) });
+        script.exits_leaving(OK).says("[exit 0: own], wait 60").at(10).stop_now();
+        script.says("[asked TERM], TERM to group, CONT to group, wait 50");
+        script.at(60).says("[forced], kill tree, wait 20");
+    }
+}
+
+#[test]
+fn a_stop_ends_the_whole_tree_whatever_the_policy_leaves() {
+    for policy in [leftovers(Leftovers::Leave), leftovers(Leftovers::Wait { max: None })] {
+        Script::new(policy)
+            .stop_now()
+            .says(ASKED)
+            .exits_leaving(OK)
+            .says("[exit 0: stopped], wait 100")
+            .at(100)
+            .says("[forced], kill tree, wait 20");
+    }
+}
+
+#[test]
+fn stuck_is_told_once_and_a_late_death_is_still_gone() {
+    let mut script = Script::new(policy());
+    script.kill().says("[forced], kill tree, wait 20").at(19).says("wait 1").at(20).says("[stuck]");
+    script.at(1000).says("").stop_now().says("").kill().says("kill tree").at(2000).says("");
+    script.exits_leaving(KILLED).says("[exit KILL: killed]").empties().says("reap, [gone]");
+}
+
+#[test]
+fn a_descendant_may_be_stuck_when_the_leader_is_not() {
+    Script::new(policy())
+        .kill()
+        .says("[forced], kill tree, wait 20")
+        .at(5)
+        .exits_leaving(KILLED)
+        .says("[exit KILL: killed], wait 15")
+        .at(20)
+        .says("[stuck]")
+        .at(500)
+        .empties()
+        .says("reap, [gone]");
+}
+
+#[test]
+fn an_exit_is_told_once_whatever_comes_after() {
+    let mut asked = Script::new(policy());
+    asked.stop_now().says(ASKED).exits_leaving(OK).says("[exit 0: stopped], wait 100");
+    asked.exits_leaving(KILLED).exits(KILLED).says("wait 100");
+    let mut lingering = Script::new(leftovers(Leftovers::Wait { max: None }));
+    lingering.exits_leaving(OK).says("[exit 0: own]").exits(KILLED).says("");
+    let mut killed = Script::new(policy());
+    killed
+        .exits_leaving(OK)
+        .says("[exit 0: own], [forced], kill tree, wait 20")
+        .exits(KILLED)
+        .says("wait 20");
+}
+
+#[test]
+fn a_kill_that_came_too_late_is_not_called_one() {
+    let mut killed = Script::new(policy());
+    killed.kill().says("[forced], kill tree, wait 20");
+    for (status, said) in [
+        (OK, "[exit 0: own], reap, [gone]"),
+        (TERMED, "[exit TERM: own], reap, [gone]"),
+        (KILLED, "[exit KILL: killed], reap, [gone]"),
+        // Nobody can say otherwise.
+        (Status::Unknown, "[exit unknown: killed], reap, [gone]"),
+    ] {
+        killed.clone().exits(status).says(said);
+    }
+    let mut forced = Script::new(policy());
+    forced.stop_now().says(ASKED).at(100).says("[forced], kill tree, wait 20");
+    forced.clone().exits(TERMED).says("[exit TERM: stopped], reap, [gone]");
+    forced.kill().says("kill tree, wait 20").exits(KILLED).says("[exit KILL: stopped, forced], reap, [gone]");
+    let mut cut = Script::new(policy());
+    cut.stop_now().says(ASKED).kill().says("[forced], kill tree, wait 20");
+    cut.exits(OK).says("[exit 0: stopped], reap, [gone]");
+}
+
+#[test]
+fn a_death_that_nobody_ordered_is_its_own() {
+    Script::new(policy()).exits(KILLED).says("[exit KILL: own], reap, [gone]");
+    Script::new(policy())
+        .signal()
+        .says("HUP to group, [signalled HUP]")
+        .exits(KILLED)
+        .says("[exit KILL: own], reap, [gone]");
+}
+
+#[test]
+fn a_pause_holds_every_deadline_and_a_resume_moves_each_by_as_much() {
+    let mut running = Script::new(timeout(50));
+    running.at(20).pause().says("").at(1020).says("").resume().says("wait 30");
+
+    let mut splaying = Script::new(timeout(80));
+    splaying.stop_after(70).says("[splaying 70], wait 70").at(20).pause().says("").at(1020).resume();
+    splaying.says("wait 50").pause().detach().resume().says("wait 50");
+    let mut limited = Script::new(timeout(50));
+    limited.stop_after(70).says("[splaying 70], wait 50").at(20).pause().says("").at(1020).resume();
+    limited.says("wait 30");
+
+    let mut asked = Script::new(target(LEADER_FIRST));
+    asked.stop_now().says("[asked TERM], TERM to leader, CONT to leader, wait 40").at(20).pause().says("");
+    asked.at(1020).resume().says("wait 20").at(1040).says("TERM to rest, CONT to rest, wait 60");
+    asked.at(1099).says("wait 1").at(1100).says("[forced], kill tree, wait 20");
+
+    let mut lingering = Script::new(leftovers(Leftovers::Wait { max: Some(ms(60)) }));
+    lingering.exits_leaving(OK).says("[exit 0: own], wait 60").at(20).pause().says("").at(1020).resume();
+    lingering.says("wait 40");
+}
+
+#[test]
+fn a_second_pause_and_a_second_resume_change_nothing() {
+    Script::new(timeout(50))
+        .resume()
+        .says("wait 50")
+        .at(10)
+        .pause()
+        .at(20)
+        .pause()
+        .at(30)
+        .resume()
+        .says("wait 40")
+        .at(40)
+        .resume()
+        .says("wait 30");
+}
+
+#[test]
+fn an_order_to_end_wakes_a_pause() {
+    let mut paused = Script::new(timeout(50));
+    paused.at(20).pause().says("").at(1000);
+    paused.clone().stop_now().says(ASKED).at(1100).says("[forced], kill tree, wait 20");
+    paused.clone().stop_after(70).says("[splaying 70], wait 30");
+    paused.clone().kill().says("[forced], kill tree, wait 20");
+    // These are no orders to end.
+    paused.signal().says("HUP to group, [signalled HUP]").detach().says("");
+}
+
+#[test]
+#[ignore = "lifecycle.rs lets the grace go on and the tree sleep"]
+fn a_second_stop_wakes_a_tree_that_was_suspended_in_its_grace() {
+    let mut paused = Script::new(policy());
+    paused.stop_now().says(ASKED).at(40).pause().says("").at(1000).stop_now().says("CONT to group, wait 60");
+}
+
+#[test]
+#[ignore = "lifecycle.rs pauses the patience too"]
+fn a_pause_does_not_keep_from_telling_who_is_stuck() {
+    Script::new(policy())
+        .kill()
+        .says("[forced], kill tree, wait 20")
+        .pause()
+        .says("wait 20")
+        .at(20)
+        .says("[stuck]");
+}
+
+#[test]
+fn a_detached_program_has_no_timeout_and_keeps_its_leftovers() {
+    let mut running = Script::new(timeout(50));
+    running.detach().says("").at(1000).says("").exits_leaving(OK).says("[exit 0: own], reap, [gone]");
+
+    let mut lingering = Script::new(leftovers(Leftovers::Wait { max: Some(ms(60)) }));
+    lingering.exits_leaving(OK).says("[exit 0: own], wait 60").detach().says("reap, [gone]");
+}
+
+#[test]
+fn an_order_given_before_a_detach_stands() {
+    let mut splaying = Script::new(timeout(50));
+    splaying.stop_after(70).says("[splaying 70], wait 50").detach().says("wait 70").at(70).says(ASKED);
+    splaying.detach().says("wait 100").exits_leaving(OK).says("[exit 0: stopped], wait 100");
+    splaying.detach().says("wait 100").at(170).says("[forced], kill tree, wait 20").detach().says("wait 20");
+}
+
+#[test]
+fn a_detached_program_can_still_be_stopped_and_killed() {
+    let mut detached = Script::new(policy());
+    detached.detach().says("");
+    detached.clone().kill().says("[forced], kill tree, wait 20");
+    detached.stop_now().says(ASKED).exits_leaving(OK).says("[exit 0: stopped], wait 100");
+}
