@@ -1,1 +1,44 @@
-fn main() {}
+//! What foster costs, beside its peers and beside what the kernel allows.
+//!
+//! `cargo run --release -p bench`, on a machine that does nothing else; `-- --help` for the dials.
+
+mod args;
+mod contenders;
+mod limit;
+mod machine;
+mod measure;
+mod report;
+mod stage;
+mod stats;
+mod task;
+
+use std::io::{Write, stdout};
+
+use crate::args::Args;
+use crate::machine::Machine;
+use crate::task::Task;
+
+type Error = Box<dyn std::error::Error>;
+type Result<T> = std::result::Result<T, Error>;
+
+fn main() -> Result<()> {
+    let mut out = stdout();
+    let Some(args) = Args::parse(std::env::args().skip(1))? else {
+        return Ok(out.write_all(args::HELP.as_bytes())?);
+    };
+    let machine = Machine::look()?;
+    let mut contenders = contenders::all()?;
+    contenders.retain(|contender| contender.name == limit::NAME || contender.name.contains(&args.filter));
+    out.write_all(report::head(&machine, &args).as_bytes())?;
+    let mut tables = Vec::new();
+    for task in Task::ALL.into_iter().filter(|task| args.only.contains(task.letter())) {
+        let table = measure::measure(task, &contenders, &args)?;
+        out.write_all(report::table(&table).as_bytes())?;
+        tables.push(table);
+    }
+    out.write_all(report::notes(&contenders).as_bytes())?;
+    if let Some(file) = &args.json {
+        std::fs::write(file, format!("{:#}\n", report::json(&machine, &args, &tables)))?;
+    }
+    Ok(())
+}

@@ -55,7 +55,7 @@ enum Verb {
 #[command(override_usage = "foster run [OPTIONS] [--] COMMAND [ARGS…]")]
 pub(crate) struct Run {
     /// Stop the program when it has run this long [default: no limit]
-    #[arg(short, long, value_name = "D", value_parser = values::span, help_heading = "Ending")]
+    #[arg(short, long, value_name = "D", value_parser = values::span, help_heading = "Ending", allow_hyphen_values = true)]
     pub(crate) timeout: Option<Span>,
 
     /// Ask with this signal [default: TERM, or the signal that foster got]
@@ -64,19 +64,19 @@ pub(crate) struct Run {
     pub(crate) stop_signal: Option<Signal>,
 
     /// The time between asking and killing
-    #[arg(short = 'k', long, value_name = "D", value_parser = values::span, help_heading = "Ending")]
+    #[arg(short = 'k', long, value_name = "D", value_parser = values::span, help_heading = "Ending", allow_hyphen_values = true)]
     #[arg(default_value = "5s", visible_alias = "kill-after", alias = "kill-timeout")]
     pub(crate) grace: Span,
 
     /// Wait for a random time below this before asking, but not on a timeout
-    #[arg(long, value_name = "D", value_parser = values::finite, help_heading = "Ending", default_value = "0")]
+    #[arg(long, value_name = "D", value_parser = values::finite, allow_hyphen_values = true, help_heading = "Ending", default_value = "0")]
     pub(crate) splay: Duration,
 
-    /// Who gets the signals: group, leader, or leader-then-group[:D]; a kill goes to everything
+    /// Who gets the signals: group, leader, or leader-then-group\[:D\]; a kill goes to everything
     #[arg(long, value_name = "WHO", value_parser = values::target, help_heading = "Ending", default_value = "group")]
     pub(crate) signal_to: Target,
 
-    /// What becomes of what the program leaves behind: stop, kill, wait[:D] or leave [default: kill; as PID 1: stop]
+    /// What becomes of what the program leaves behind: stop, kill, wait\[:D\] or leave \[default: kill; as PID 1: stop\]
     #[arg(long, value_name = "WHAT", value_parser = values::leftovers, help_heading = "Ending")]
     pub(crate) leftovers: Option<Leftovers>,
 
@@ -126,7 +126,7 @@ pub(crate) struct Run {
     pub(crate) preserve_status: bool,
 
     /// Exit with 0 when the program exits with this code; repeatable
-    #[arg(long, value_name = "N", help_heading = "Telling")]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = "Telling")]
     pub(crate) ok_code: Vec<u8>,
 
     /// Write how it ended to this file, as one JSON object, in one step at the end

@@ -17,6 +17,10 @@ pub(crate) fn signal(text: &str) -> Result<Signal, String> {
 
 /// The names that look most like it, for whoever mistyped.
 fn nearest(text: &str) -> String {
+    const ALL: &str = "name one of `kill -l`, like TERM, or a number from 1 to 64";
+    if text.starts_with(|first: char| first.is_ascii_digit()) {
+        return ALL.to_string();
+    }
     let upper = text.to_ascii_uppercase();
     let word = upper.strip_prefix("SIG").unwrap_or(&upper);
     let mut names: Vec<(usize, String)> = Signal::all()
@@ -35,7 +39,7 @@ fn nearest(text: &str) -> String {
                 .collect();
             format!("did you mean {}?", close.join(" or "))
         }
-        _ => "name one of `kill -l`, like TERM, or a number from 1 to 64".to_string(),
+        _ => ALL.to_string(),
     }
 }
 

@@ -141,8 +141,8 @@ impl Lifecycle {
             Order::Signal(signal) => self.order_signal(signal),
             Order::Stop { after, signal } => self.order_stop(after, signal, now),
             Order::Kill => self.order_kill(now),
-            Order::Pause => _ = self.paused.get_or_insert(now),
-            Order::Resume => self.resume(now),
+            Order::Pause => self.pause(now),
+            Order::Resume => _ = self.resume(now),
             Order::Detach => self.order_detach(),
         }
     }
@@ -159,15 +159,18 @@ impl Lifecycle {
             Target::Leader | Target::LeaderThenGroup { .. } if leader_alive => {
                 self.signal(Reach::Leader, signal);
             }
-            Target::Leader | Target::LeaderThenGroup { .. } => {}
+            Target::LeaderThenGroup { .. } => self.signal(Reach::Group, signal),
+            Target::Leader => {}
         }
     }
 
     fn order_stop(&mut self, after: Duration, signal: Option<Signal>, now: Instant) {
-        self.resume(now);
+        let woken = self.resume(now);
         let signal = signal.unwrap_or(self.policy.stop_signal);
         match self.phase {
-            Phase::Running { .. } if after.is_zero() => self.ask(signal, Some(Cause::Stopped), now),
+            Phase::Running { limit } if after.is_zero() => {
+                self.ask(signal, Some(Cause::Stopped), self.last_word(limit), now);
+            }
             Phase::Running { limit } => {
                 self.tell(News::Splaying(after));
                 // A splay too long for the clock is cut to what a clock can hold.
@@ -176,13 +179,17 @@ impl Lifecycle {
             }
             Phase::Splaying { until, limit, signal } => {
                 if after.is_zero() {
-                    self.ask(signal, Some(Cause::Stopped), now);
+                    self.ask(signal, Some(Cause::Stopped), self.last_word(limit), now);
                 } else if let Some(sooner) = later(now, after).filter(|sooner| *sooner < until) {
                     self.phase = Phase::Splaying { until: sooner, limit, signal };
                 }
             }
             // The splay is for the herd; there is none around what a dead leader left.
-            Phase::Lingering { .. } => self.ask(signal, None, now),
+            Phase::Lingering { until } => self.ask(signal, None, until, now),
+            // Suspended after it was asked, it could not hear.
+            Phase::Asked { .. } if woken && self.policy.wake_stopped => {
+                self.act(Effect::Signal(Reach::Group, Signal::CONT));
+            }
             Phase::Asked { .. } | Phase::Killed { .. } | Phase::Gone => {}
         }
     }
@@ -244,10 +251,20 @@ impl Lifecycle {
         if alone {
             return self.gone();
         }
+        // Whoever exits was not suspended, or is no more.
+        self.resume(now);
         match &mut self.phase {
-            Phase::Running { .. } | Phase::Splaying { .. } => {
-                self.resume(now);
-                self.left(now);
+            Phase::Running { .. } => self.left(now),
+            Phase::Splaying { signal, .. } => {
+                let signal = *signal;
+                match self.policy.leftovers {
+                    Leftovers::Kill => self.kill(None, now),
+                    // A stop was ordered, of the whole tree; the splay ends with the leader.
+                    Leftovers::Stop | Leftovers::Leave => self.ask(signal, None, None, now),
+                    Leftovers::Wait { max } => {
+                        self.ask(signal, None, max.and_then(|max| later(now, max)), now);
+                    }
+                }
             }
             Phase::Asked { signal, widen, leader, .. } => {
                 *leader = None;
@@ -264,7 +281,7 @@ impl Lifecycle {
     /// The leader has ended by itself, and something is left.
     fn left(&mut self, now: Instant) {
         match self.policy.leftovers {
-            Leftovers::Stop => self.ask(self.policy.stop_signal, None, now),
+            Leftovers::Stop => self.ask(self.policy.stop_signal, None, None, now),
             Leftovers::Kill => self.kill(None, now),
             Leftovers::Wait { max } => {
                 self.phase = Phase::Lingering { until: max.and_then(|max| later(now, max)) };
@@ -314,16 +331,18 @@ impl Lifecycle {
 
     fn overdue(&mut self, now: Instant) {
         match self.phase {
-            Phase::Splaying { until, signal, .. } if until <= now => {
-                self.ask(signal, Some(Cause::Stopped), now);
+            Phase::Splaying { until, limit, signal }
+                if until <= now && limit.is_none_or(|limit| until <= limit) =>
+            {
+                self.ask(signal, Some(Cause::Stopped), self.last_word(limit), now);
             }
             Phase::Running { .. } | Phase::Splaying { .. } => {
                 self.tell(News::TimedOut);
                 if self.policy.timeout_kills {
-                    let fate = Fate { killed: Cause::TimedOut, forced: true, before: Cause::Own };
+                    let fate = Fate { killed: Cause::TimedOut, forced: false, before: Cause::Own };
                     self.kill(Some(fate), now);
                 } else {
-                    self.ask(self.policy.stop_signal, Some(Cause::TimedOut), now);
+                    self.ask(self.policy.stop_signal, Some(Cause::TimedOut), None, now);
                 }
             }
             Phase::Asked { until, leader, .. } if until.is_some_and(|until| until <= now) => {
@@ -343,10 +362,18 @@ impl Lifecycle {
         }
     }
 
-    fn ask(&mut self, signal: Signal, leader: Option<Cause>, now: Instant) {
+    /// A timeout that kills is not put off by a grace.
+    fn last_word(&self, limit: Option<Instant>) -> Option<Instant> {
+        limit.filter(|_| self.policy.timeout_kills)
+    }
+
+    /// Asks, and kills when the grace is over, or at `latest` if that is sooner.
+    fn ask(&mut self, signal: Signal, leader: Option<Cause>, latest: Option<Instant>, now: Instant) {
         let (reach, widen) = match (self.policy.target, leader) {
             (Target::Leader, Some(_)) => (Reach::Leader, None),
-            (Target::LeaderThenGroup { after }, Some(_)) => (Reach::Leader, later(now, after)),
+            (Target::LeaderThenGroup { after }, Some(_)) => {
+                (Reach::Leader, later(now, after).or(later(now, AGES)))
+            }
             // Without a leader there is nobody who would tell the others.
             (Target::Group, _) | (Target::Leader | Target::LeaderThenGroup { .. }, None) => {
                 (Reach::Group, None)
@@ -354,7 +381,7 @@ impl Lifecycle {
         };
         self.tell(News::Asked(signal));
         self.signal_and_wake(reach, signal);
-        let until = self.policy.grace.and_then(|grace| later(now, grace));
+        let until = sooner(self.policy.grace.and_then(|grace| later(now, grace)), latest);
         self.phase = Phase::Asked { until, signal, widen, leader };
     }
 
@@ -370,9 +397,16 @@ impl Lifecycle {
         self.phase = Phase::Gone;
     }
 
-    /// A deadline moves by the time it stood still.
-    fn resume(&mut self, now: Instant) {
-        let Some(since) = self.paused.take() else { return };
+    /// The patience with a killed tree does not stand still: SIGKILL ends a suspended process too.
+    fn pause(&mut self, now: Instant) {
+        if !matches!(self.phase, Phase::Killed { .. } | Phase::Gone) {
+            self.paused.get_or_insert(now);
+        }
+    }
+
+    /// A deadline moves by the time it stood still. Says whether it did.
+    fn resume(&mut self, now: Instant) -> bool {
+        let Some(since) = self.paused.take() else { return false };
         let stood = now.saturating_duration_since(since);
         let (first, second) = match &mut self.phase {
             Phase::Running { limit } => (limit.as_mut(), None),
@@ -384,6 +418,7 @@ impl Lifecycle {
         for deadline in [first, second].into_iter().flatten() {
             *deadline = later(*deadline, stood).unwrap_or(*deadline);
         }
+        true
     }
 
     fn signal(&mut self, reach: Reach, signal: Signal) {
@@ -406,6 +441,9 @@ impl Lifecycle {
         self.outbox.push_back(Output::Tell(news));
     }
 }
+
+/// Longer than anything runs, and still within the clock.
+const AGES: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// `None` where the clock cannot hold it: that is never.
 fn later(now: Instant, by: Duration) -> Option<Instant> {

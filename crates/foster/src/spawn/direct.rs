@@ -430,7 +430,9 @@ fn refused(command: &Command, words: &Words, step: Step, errno: c_int) -> Error 
         }
         Step::Directory => {
             let directory = command.directory.as_deref().unwrap_or(Path::new("")).display();
-            let doing = format!("cannot start `{label}`: cannot enter the working directory `{directory}`");
+            let doing = format!(
+                "cannot start `{label}`: cannot enter the working directory `{directory}`; make it or name another"
+            );
             Error::os(ErrorKind::BadDirectory, doing, error)
         }
         Step::Execute => {
@@ -447,6 +449,10 @@ fn refused(command: &Command, words: &Words, step: Step, errno: c_int) -> Error 
                     );
                     return refuse(ErrorKind::NotFound, &why);
                 }
+                libc::E2BIG => {
+                    let why = "its arguments and environment are too large; hand the large part on in a file";
+                    return refuse(ErrorKind::TooBig, why);
+                }
                 libc::EACCES if words.candidates.iter().any(|file| is_directory(command, file)) => {
                     let why = format!("`{program}` is a directory; name a program");
                     return refuse(ErrorKind::NotExecutable, &why);
@@ -460,7 +466,13 @@ fn refused(command: &Command, words: &Words, step: Step, errno: c_int) -> Error 
                 }
                 _ => ErrorKind::of(&error),
             };
-            Error::os(kind, format!("cannot start `{label}`: cannot execute `{program}`"), error)
+            let fix = match errno {
+                libc::ENOENT => "; check its path",
+                libc::EACCES => "; is it executable, and are its directories?",
+                libc::ENOEXEC => "; it is no program and no script",
+                _ => "",
+            };
+            Error::os(kind, format!("cannot start `{label}`: cannot execute `{program}`{fix}"), error)
         }
     }
 }

@@ -17,7 +17,7 @@ fn a_timeout_kills_at_once_where_it_is_told_to() {
     killed.says("wait 50").at(50).says("[timed out], [forced], kill tree, wait 20");
     // It had ended by itself when the kill came.
     killed.clone().exits(OK).says("[exit 0: own], reap, [gone]");
-    killed.exits_leaving(KILLED).says("[exit KILL: timedout, forced], wait 20");
+    killed.exits_leaving(KILLED).says("[exit KILL: timedout], wait 20");
 }
 
 #[test]
@@ -46,7 +46,6 @@ fn a_timeout_and_a_splay_do_not_wait_for_each_other() {
 }
 
 #[test]
-#[ignore = "lifecycle.rs looks at the splay first"]
 fn a_timeout_sooner_than_the_splay_wins_even_where_the_driver_comes_late_for_both() {
     let mut late = Script::new(timeout(50));
     late.stop_after(70).says("[splaying 70], wait 50").at(80).says(&format!("[timed out], {ASKED}"));
@@ -59,7 +58,6 @@ fn a_timeout_sooner_than_the_splay_wins_even_where_the_driver_comes_late_for_bot
 }
 
 #[test]
-#[ignore = "lifecycle.rs forgets the timeout once it has asked"]
 fn a_stop_does_not_put_off_a_timeout_that_kills() {
     for grace in [Some(ms(100)), None] {
         let mut script = Script::new(Policy { timeout_kills: true, grace, ..timeout(50) });
@@ -135,7 +133,6 @@ fn leftovers_that_may_finish_are_still_stopped_and_killed_by_order() {
 }
 
 #[test]
-#[ignore = "lifecycle.rs gives the whole grace"]
 fn a_stop_gives_leftovers_no_more_time_than_they_had() {
     for grace in [Some(ms(100)), None] {
         let max = Some(ms(60));
@@ -280,14 +277,12 @@ fn an_order_to_end_wakes_a_pause() {
 }
 
 #[test]
-#[ignore = "lifecycle.rs lets the grace go on and the tree sleep"]
 fn a_second_stop_wakes_a_tree_that_was_suspended_in_its_grace() {
     let mut paused = Script::new(policy());
     paused.stop_now().says(ASKED).at(40).pause().says("").at(1000).stop_now().says("CONT to group, wait 60");
 }
 
 #[test]
-#[ignore = "lifecycle.rs pauses the patience too"]
 fn a_pause_does_not_keep_from_telling_who_is_stuck() {
     Script::new(policy())
         .kill()

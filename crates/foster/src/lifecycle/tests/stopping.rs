@@ -106,7 +106,6 @@ fn a_dead_leader_ends_the_splay_at_once() {
 }
 
 #[test]
-#[ignore = "lifecycle.rs forgets the stop"]
 fn a_stop_whose_splay_the_leader_did_not_live_to_see_still_ends_the_tree() {
     for policy in [leftovers(Leftovers::Leave), leftovers(Leftovers::Wait { max: None })] {
         let mut splaying = Script::new(policy);
@@ -226,7 +225,6 @@ fn a_time_too_long_for_the_clock_is_never() {
 }
 
 #[test]
-#[ignore = "lifecycle.rs takes «never by the clock» for «already done»"]
 fn a_leader_with_all_the_time_of_the_clock_is_still_followed_by_the_rest() {
     Script::new(target(Target::LeaderThenGroup { after: Duration::MAX }))
         .stop_now()
@@ -377,7 +375,6 @@ fn a_signal_for_the_leader_goes_to_no_one_else() {
 }
 
 #[test]
-#[ignore = "lifecycle.rs drops it"]
 fn a_signal_for_the_leader_first_goes_to_the_group_once_the_leader_is_gone() {
     Script::new(Policy { target: LEADER_FIRST, ..leftovers(Leftovers::Wait { max: None }) })
         .exits_leaving(OK)

@@ -1,0 +1,62 @@
+//! Who is compared: each starts the child, sends it SIGTERM, and waits for it, as its users would.
+//!
+//! All inherit the three streams and build their command anew for each child. Each puts the child in a process
+//! group of its own, except the limit. They do not all do the same for their money; each one's note says what it
+//! gives, and the report prints it.
+
+mod foster;
+mod peers;
+mod tokio;
+
+use std::process::ExitStatus;
+use std::rc::Rc;
+
+use crate::stage::Mode;
+use crate::{Result, limit};
+
+/// A child that was started.
+pub(crate) trait Running {
+    /// Sends SIGTERM, to the group where the API can. The end is not waited for.
+    fn terminate(&mut self) -> Result<()>;
+
+    /// Waits for the end.
+    fn wait(&mut self) -> Result<ExitStatus>;
+}
+
+type Start = dyn Fn(Mode) -> Result<Box<dyn Running>>;
+
+pub(crate) struct Contender {
+    pub(crate) name: &'static str,
+    pub(crate) note: &'static str,
+    start: Box<Start>,
+}
+
+impl Contender {
+    pub(crate) fn new<R: Running + 'static>(
+        name: &'static str,
+        note: &'static str,
+        start: impl Fn(Mode) -> Result<R> + 'static,
+    ) -> Contender {
+        // The box is paid by all, the limit too: a few tens of nanoseconds.
+        Contender { name, note, start: Box::new(move |mode| Ok(Box::new(start(mode)?))) }
+    }
+
+    /// Starts the child; it has been executed on return.
+    pub(crate) fn start(&self, mode: Mode) -> Result<Box<dyn Running>> {
+        (self.start)(mode)
+    }
+}
+
+/// All of them, the limit first.
+pub(crate) fn all() -> Result<Vec<Contender>> {
+    let mut all = vec![limit::contender()];
+    all.extend(foster::contenders(&runtime()?));
+    all.extend(peers::contenders());
+    all.push(tokio::contender(runtime()?));
+    Ok(all)
+}
+
+/// What a small asynchronous program has: one thread that is also the driver.
+fn runtime() -> Result<Rc<::tokio::runtime::Runtime>> {
+    Ok(Rc::new(::tokio::runtime::Builder::new_current_thread().enable_io().build()?))
+}

@@ -1,0 +1,109 @@
+//! Foster, by each of its waits. All get the same for it: own group, pidfd, empty mask and default dispositions, no
+//! stray descriptors, resource usage, and a background thread that watches and reaps.
+
+use std::os::unix::process::ExitStatusExt;
+use std::pin::pin;
+use std::process::ExitStatus;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+
+use foster::{Child, Command, Status};
+use tokio::runtime::Runtime;
+
+use super::{Contender, Running};
+use crate::Result;
+use crate::stage::CHILD;
+
+/// Which end is waited for: the leader's, or that of the whole tree.
+#[derive(Clone, Copy)]
+enum Until {
+    Exit,
+    Gone,
+}
+
+#[derive(Clone)]
+enum By {
+    /// The call that blocks the thread.
+    Blocking,
+    /// The future, polled by a thread that parks in between.
+    Parking,
+    /// The future, on tokio's single-threaded runtime.
+    Tokio(Rc<Runtime>),
+}
+
+pub(crate) fn contenders(runtime: &Rc<Runtime>) -> Vec<Contender> {
+    let tokio = By::Tokio(runtime.clone());
+    vec![
+        contender("foster wait()", Until::Exit, By::Blocking),
+        contender("foster gone().wait()", Until::Gone, By::Blocking),
+        contender("foster exited(), parked thread", Until::Exit, By::Parking),
+        contender("foster gone(), parked thread", Until::Gone, By::Parking),
+        contender("foster exited(), tokio", Until::Exit, tokio.clone()),
+        contender("foster gone(), tokio", Until::Gone, tokio),
+    ]
+}
+
+fn contender(name: &'static str, until: Until, by: By) -> Contender {
+    let note = match until {
+        Until::Exit => {
+            "own group, pidfd, clean signals, no stray descriptors, background engine; stop wakes (CONT)"
+        }
+        Until::Gone => "the same, and the whole group is known to be gone",
+    };
+    Contender::new(name, note, move |mode| {
+        let child = Command::new(CHILD).arg(mode.as_str()).spawn()?;
+        Ok(Run { child, until, by: by.clone() })
+    })
+}
+
+struct Run {
+    child: Child,
+    until: Until,
+    by: By,
+}
+
+impl Running for Run {
+    fn terminate(&mut self) -> Result<()> {
+        drop(self.child.stop_now());
+        Ok(())
+    }
+
+    fn wait(&mut self) -> Result<ExitStatus> {
+        let child = &self.child;
+        let exit = match (&self.by, self.until) {
+            (By::Blocking, Until::Exit) => Ok(child.wait()),
+            (By::Blocking, Until::Gone) => child.gone().wait(),
+            (By::Parking, Until::Exit) => Ok(block_on(child.exited())),
+            (By::Parking, Until::Gone) => block_on(child.gone()),
+            (By::Tokio(runtime), Until::Exit) => Ok(runtime.block_on(child.exited())),
+            (By::Tokio(runtime), Until::Gone) => runtime.block_on(child.gone()),
+        };
+        match exit?.status {
+            Status::Exited(code) => Ok(ExitStatus::from_raw(i32::from(code) << 8)),
+            Status::Signaled { signal, .. } => Ok(ExitStatus::from_raw(signal.number())),
+            Status::Unknown => Err("the status is unknown".into()),
+        }
+    }
+}
+
+/// The smallest executor: what a future costs when nothing else is there.
+fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(Thread);
+
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
+    }
+}

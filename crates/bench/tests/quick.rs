@@ -1,0 +1,54 @@
+//! The harness works: everybody takes part in everything, and the figures are figures. How good they are is not for
+//! a test to say.
+
+use std::process::{Command, Stdio};
+use std::{env, fs};
+
+use serde_json::Value;
+
+const CONTENDERS: [&str; 12] = [
+    "limit",
+    "foster wait()",
+    "foster gone().wait()",
+    "foster exited(), parked thread",
+    "foster gone(), parked thread",
+    "foster exited(), tokio",
+    "foster gone(), tokio",
+    "std::process",
+    "process-wrap",
+    "shared_child",
+    "duct",
+    "tokio::process",
+];
+
+#[test]
+fn every_contender_is_measured_at_every_task() {
+    let file = env::temp_dir().join(format!("foster-bench-{}.json", std::process::id()));
+    let status = Command::new(env!("CARGO_BIN_EXE_bench"))
+        .args(["--quick", "--json"])
+        .arg(&file)
+        .stdout(Stdio::null())
+        .status()
+        .expect("the bench starts");
+    let text = fs::read_to_string(&file);
+    _ = fs::remove_file(&file);
+    assert!(status.success(), "the bench failed: {status}");
+
+    let json: Value = serde_json::from_str(&text.expect("it wrote the file")).expect("it wrote JSON");
+    let tasks: Vec<&Value> = json["tasks"].as_array().expect("a list of tasks").iter().collect();
+    assert_eq!(tasks.iter().map(|task| &task["task"]).collect::<Vec<_>>(), ["A", "B", "C"]);
+    for task in tasks {
+        let rows = task["contenders"].as_array().expect("a list of contenders");
+        assert_eq!(rows.iter().map(|row| &row["name"]).collect::<Vec<_>>(), CONTENDERS);
+        for row in rows {
+            for figure in ["ratio", "microseconds"] {
+                let median = row[figure]["p50"].as_f64().expect("a number");
+                assert!(median > 0.0, "task {}: {row}", task["task"]);
+            }
+        }
+        assert_eq!(rows[0]["ratio"]["p50"], 1.0, "the limit is its own measure");
+    }
+    for peer in ["foster", "tokio", "process-wrap", "duct", "shared_child"] {
+        assert!(json["versions"][peer].is_string(), "no version of {peer}");
+    }
+}

@@ -1,0 +1,33 @@
+//! Tests with real processes: the `puppet`, a child that obeys its arguments, and the [`Stage`] that directs it.
+//!
+//! A puppet speaks first, so no test sleeps to wait for a child: [`puppet`] gives the command for a script (the verbs
+//! are in `main.rs`), [`Stage`] starts it and hears what it says, an [`Actor`] pins one process of the play and
+//! tells whether it lives. [`alone`] gives a test a process of its own, for what belongs to a whole process.
+//!
+//! Every deadline here only makes a test fail, never pass.
+
+mod actor;
+mod alone;
+mod look;
+mod needs;
+mod own;
+mod stage;
+
+pub use actor::Actor;
+pub use alone::{alone, alone_under};
+pub use look::{
+    alive, children, command_line, descriptors, eventually, group_members, scratch, state, status_field,
+    zombies,
+};
+pub use needs::{Feature, needs};
+pub use own::{block_signal, ignore_signal, limit_life};
+pub use stage::{Stage, program, puppet, within};
+
+use std::time::Duration;
+
+/// How long a test waits for what must come. It is long because the machine may be busy.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long a puppet lives at most, whatever becomes of its test. Longer than [`DEADLINE`], so that no test takes a
+/// puppet that ran out of time for one that was stopped.
+pub const LIFE: Duration = Duration::from_secs(60);

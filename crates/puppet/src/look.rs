@@ -1,0 +1,104 @@
+//! What `/proc` says of processes and of ourselves.
+
+use std::fmt::Debug;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::DEADLINE;
+
+/// Whether this pid runs; a zombie does not.
+pub fn alive(pid: u32) -> bool {
+    state(pid).is_some_and(|state| !matches!(state, 'Z' | 'X'))
+}
+
+/// The state letter of `ps(1)`, `None` when there is no such process.
+pub fn state(pid: u32) -> Option<char> {
+    stat(pid)?.first()?.chars().next()
+}
+
+/// Everybody in this process group who is not a zombie.
+pub fn group_members(group: u32) -> Vec<u32> {
+    let group = group.to_string();
+    pids()
+        .into_iter()
+        .filter(|pid| alive(*pid) && stat(*pid).is_some_and(|stat| stat.get(2) == Some(&group)))
+        .collect()
+}
+
+/// Our own children, dead or alive, that nobody has reaped.
+pub fn children() -> Vec<u32> {
+    let us = std::process::id().to_string();
+    pids().into_iter().filter(|pid| stat(*pid).is_some_and(|stat| stat.get(1) == Some(&us))).collect()
+}
+
+/// Our own children that are dead and not reaped.
+pub fn zombies() -> Vec<u32> {
+    children().into_iter().filter(|pid| state(*pid) == Some('Z')).collect()
+}
+
+/// The words of a process, `None` when there is no such process.
+pub fn command_line(pid: u32) -> Option<Vec<String>> {
+    let bytes = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    Some(text.trim_end_matches('\0').split('\0').map(str::to_string).collect())
+}
+
+/// A field of a `/proc/PID/status` text, such as `SigBlk`.
+#[track_caller]
+pub fn status_field(status: &str, name: &str) -> String {
+    let field = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    field.unwrap_or_else(|| panic!("no {name} in {status:?}")).trim().to_string()
+}
+
+/// Our open descriptors and what they are, without the one that looks.
+pub fn descriptors() -> Vec<String> {
+    let entries = fs::read_dir("/proc/self/fd").expect("/proc is mounted").flatten();
+    let look = |entry: fs::DirEntry| {
+        let behind = fs::read_link(entry.path()).ok()?;
+        Some(format!("{} is {}", entry.file_name().display(), behind.display()))
+    };
+    // Not the directory that is being read.
+    let ours = |line: &String| !(line.contains("/proc/") && line.ends_with("/fd"));
+    let mut all: Vec<String> = entries.filter_map(look).filter(ours).collect();
+    all.sort();
+    all
+}
+
+/// Looks again and again until it holds, and fails the test after the deadline with what was seen last. For what
+/// nobody says, such as a process having become a zombie.
+#[track_caller]
+pub fn eventually<T: Debug>(what: &str, look: impl Fn() -> T, holds: impl Fn(&T) -> bool) -> T {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        let seen = look();
+        if holds(&seen) {
+            return seen;
+        }
+        assert!(Instant::now() < end, "not within {DEADLINE:?}: {what}; seen last: {seen:?}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A fresh directory, below the target directory's place for such things.
+pub fn scratch(name: &str) -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let unique = NEXT.fetch_add(1, Ordering::Relaxed);
+    let path = std::env::temp_dir().join(format!("foster-test-{}-{unique}-{name}", std::process::id()));
+    fs::create_dir_all(&path).expect("a temporary directory");
+    path
+}
+
+fn pids() -> Vec<u32> {
+    let entries = fs::read_dir("/proc").expect("/proc is mounted");
+    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// The fields of `/proc/PID/stat` behind the name: state, parent, group, session …
+fn stat(pid: u32) -> Option<Vec<String>> {
+    let bytes = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    // The name may hold anything but ends with the last parenthesis.
+    Some(text.rsplit_once(')')?.1.split_whitespace().map(str::to_string).collect())
+}

@@ -1,0 +1,32 @@
+//! `--init`: reap strangers, and give what is left its grace.
+
+use foster::{Signal, Status};
+use puppet::{alive, eventually, state};
+
+use crate::common::{send, stage};
+
+#[test]
+fn orphans_are_adopted_and_reaped() {
+    // `middle` dies and leaves `orphan` to foster, which is told apart from the program.
+    let stage = stage("--init", "fork middle [ fork orphan [ trap-exit USR1 9 wait ] sleep 0.2 exit 0 ] trap-exit TERM 3 wait");
+    let foster = stage.child().pid().expect("it runs");
+    let orphan = stage.ready("orphan");
+    let parent = |pid: u32| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse::<u32>().ok())
+    };
+    eventually("foster has adopted the orphan", || parent(orphan.pid()), |parent| *parent == Some(foster));
+    orphan.signal(Signal::USR1);
+    eventually("the orphan is reaped", || state(orphan.pid()), Option::is_none);
+    send(&stage, Signal::TERM);
+    assert_eq!(stage.exit().status, Status::Exited(3), "the program's own code, not a stranger's");
+}
+
+#[test]
+fn leftovers_are_asked_and_have_their_grace() {
+    let stage = stage("--init", "fork rest [ on TERM [ say bye exit 0 ] wait ] sleep 0.3 exit 4");
+    let rest = stage.ready("rest");
+    stage.expect("rest: bye");
+    assert_eq!(stage.exit().status, Status::Exited(4));
+    assert!(!alive(rest.pid()));
+}

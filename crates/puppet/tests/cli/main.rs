@@ -1,0 +1,12 @@
+//! The program `foster`, as its users run it.
+
+mod bad_input;
+mod common;
+mod ending;
+mod init;
+mod records;
+mod servers;
+mod signals;
+mod status;
+mod terminal;
+mod transparent;

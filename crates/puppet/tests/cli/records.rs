@@ -1,0 +1,131 @@
+//! What machines read: the report and the events keep to their schemas, and say the whole exit.
+
+use std::fs;
+use std::path::Path;
+
+use foster::{Signal, Status};
+use puppet::{Stage, scratch};
+use serde_json::{Value, json};
+
+use crate::common::{foster_run, run, send};
+
+fn schema(name: &str) -> jsonschema::Validator {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../foster-cli/schema").join(name);
+    let text = fs::read_to_string(file).expect("the schema is there");
+    jsonschema::validator_for(&serde_json::from_str(&text).expect("it is JSON")).expect("it is a schema")
+}
+
+#[track_caller]
+fn keeps_to(schema: &jsonschema::Validator, value: &Value) {
+    let mistakes: Vec<String> = schema.iter_errors(value).map(|mistake| mistake.to_string()).collect();
+    assert!(mistakes.is_empty(), "{value}: {mistakes:?}");
+}
+
+#[track_caller]
+fn report(folder: &Path) -> Value {
+    let text = fs::read_to_string(folder.join("report")).expect("the report is there");
+    assert_eq!(text.lines().count(), 1);
+    let report = serde_json::from_str(&text).expect("it is JSON");
+    keeps_to(&schema("report.schema.json"), &report);
+    report
+}
+
+#[test]
+fn f28_a_report_tells_status_cause_and_force() {
+    let folder = scratch("report");
+    let file = folder.join("report");
+    let file = file.to_str().expect("UTF-8");
+    let cases: [(&[&str], Value, &str, bool, u64); 4] = [
+        (&["--", "sh", "-c", "exit 3"], json!({"kind": "exited", "code": 3}), "own", false, 3),
+        (
+            &["--", "sh", "-c", "kill -9 $$"],
+            json!({"kind": "signaled", "signal": "KILL", "number": 9, "core_dumped": false}),
+            "own",
+            false,
+            137,
+        ),
+        (
+            &["-t", "0.1", "--", "sleep", "1000"],
+            json!({"kind": "signaled", "signal": "TERM", "number": 15, "core_dumped": false}),
+            "timed_out",
+            false,
+            124,
+        ),
+        (
+            &["-t", "0.1", "-k", "0.1", "--", "env", "--ignore-signal=TERM", "sleep", "1000"],
+            json!({"kind": "signaled", "signal": "KILL", "number": 9, "core_dumped": false}),
+            "timed_out",
+            true,
+            124,
+        ),
+    ];
+    for (args, status, cause, forced, code) in cases {
+        run(["run", "--report", file].iter().chain(args).copied());
+        let report = report(&folder);
+        let exit = &report["exit"];
+        let told = (&exit["status"], exit["cause"].as_str(), exit["forced"].as_bool(), report["exit_code"].as_u64());
+        assert_eq!(told, (&status, Some(cause), Some(forced), Some(code)), "{args:?}");
+        assert!(exit["elapsed_seconds"].as_f64().is_some_and(|elapsed| elapsed > 0.0));
+        assert!(exit["usage"]["peak_memory_bytes"].as_u64().is_some_and(|bytes| bytes > 100_000), "{report}");
+    }
+    // Written beside and renamed: nothing else is left in the folder.
+    assert_eq!(fs::read_dir(&folder).expect("it is there").count(), 1);
+}
+
+#[test]
+fn a_report_tells_why_nothing_was_started() {
+    let folder = scratch("refused");
+    let file = folder.join("report");
+    run(["run", "--report", file.to_str().expect("UTF-8"), "--", "no-such-program"]);
+    let report = report(&folder);
+    assert_eq!((&report["exit_code"], &report["error"]["kind"]), (&json!(127), &json!("not_found")));
+}
+
+#[test]
+fn a_report_tells_what_was_left_behind() {
+    let folder = scratch("left");
+    let file = folder.join("report");
+    let options = format!("--report {}", file.display());
+    let stage = Stage::start(&foster_run(&options, "fork rest [ wait ] sleep 0.3 exit 0"));
+    let rest = stage.ready("rest");
+    assert_eq!(stage.exit().status, Status::Exited(0));
+    assert_eq!(report(&folder)["exit"]["leftovers"], json!([rest.pid()]));
+}
+
+#[test]
+fn every_event_keeps_to_the_schema() {
+    let folder = scratch("event-schema");
+    let file = folder.join("events");
+    let options = format!("-t 1 -k 0.2 --events {}", file.display());
+    let stage = Stage::start(&foster_run(&options, "trap USR1 heard ignore TERM wait"));
+    stage.leader();
+    send(&stage, Signal::USR1);
+    stage.expect("leader: heard");
+    stage.exit();
+    let schema = schema("event.schema.json");
+    let events: Vec<Value> = fs::read_to_string(file)
+        .expect("the events are there")
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a line is JSON"))
+        .collect();
+    events.iter().for_each(|event| keeps_to(&schema, event));
+    let names: Vec<&str> = events.iter().filter_map(|event| event["event"].as_str()).collect();
+    assert_eq!(names, ["started", "signalled", "timed_out", "asked", "forced", "exited", "gone"]);
+    let times: Vec<f64> = events.iter().filter_map(|event| event["elapsed_seconds"].as_f64()).collect();
+    assert!(times.is_sorted());
+}
+
+#[test]
+fn events_go_to_a_pipe_while_they_happen() {
+    // The reader hangs up after the first line: that stops nothing.
+    let stage = Stage::start(&foster_run("--events /dev/stdout", "drop-stdout trap-exit TERM 3 wait"));
+    stage.ready("leader");
+    puppet::eventually(
+        "the first event",
+        || stage.heard().iter().any(|line| line.contains("\"event\":\"started\"")),
+        |there| *there,
+    );
+    send(&stage, Signal::TERM);
+    assert_eq!(stage.exit().status, Status::Exited(3));
+    assert!(stage.curtain().last().is_some_and(|line| line.contains("\"event\":\"gone\"")));
+}
