@@ -26,6 +26,8 @@ pub(crate) struct State {
     pub(crate) events: Vec<Event>,
     wakers: BTreeMap<u64, Waker>,
     next_key: u64,
+    /// How many threads sleep.
+    sleepers: usize,
 }
 
 /// After so many events a run's log takes no more [`EventKind::Signalled`], so that a program that is sent signals
@@ -34,7 +36,7 @@ const LOG: usize = 4096;
 
 impl Board {
     /// Posts and gives back who must be woken once the caller holds no lock.
-    pub(crate) fn post(&self, event: Event) -> Wake {
+    pub(crate) fn post(&self, event: Event) -> Wake<'_> {
         let mut state = self.state();
         match &event.kind {
             EventKind::Exited(exit) => state.exit = Some(exit.clone()),
@@ -44,8 +46,10 @@ impl Board {
             _ => {}
         }
         state.events.push(event);
-        self.changed.notify_all();
-        Wake(std::mem::take(&mut state.wakers).into_values().collect())
+        Wake {
+            threads: (state.sleepers > 0).then_some(&self.changed),
+            tasks: std::mem::take(&mut state.wakers).into_values().collect(),
+        }
     }
 
     pub(crate) fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
@@ -59,13 +63,18 @@ impl Board {
             if let Some(seen) = look(&state) {
                 return Some(seen);
             }
-            state = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                return None;
+            }
+            state.sleepers += 1;
+            state = match left {
                 None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(Duration::ZERO) => return None,
                 Some(left) => {
                     self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
                 }
             };
+            state.sleepers -= 1;
         }
     }
 
@@ -103,20 +112,27 @@ impl Board {
     }
 }
 
-/// Tasks to wake. They are woken when this is dropped: hold it until no lock is held.
+/// Who is to be woken. They are when this is dropped: hold it until no lock is held.
 #[derive(Debug, Default)]
 #[must_use]
-pub(crate) struct Wake(Vec<Waker>);
+pub(crate) struct Wake<'a> {
+    threads: Option<&'a Condvar>,
+    tasks: Vec<Waker>,
+}
 
-impl Wake {
-    pub(crate) fn and(&mut self, mut more: Wake) {
-        self.0.append(&mut more.0);
+impl<'a> Wake<'a> {
+    pub(crate) fn and(&mut self, mut more: Wake<'a>) {
+        self.threads = self.threads.or(more.threads);
+        self.tasks.append(&mut more.tasks);
     }
 }
 
-impl Drop for Wake {
+impl Drop for Wake<'_> {
     fn drop(&mut self) {
-        for waker in self.0.drain(..) {
+        if let Some(threads) = self.threads {
+            threads.notify_all();
+        }
+        for waker in self.tasks.drain(..) {
             // A waker that panics must not take the engine, or the other wakers, with it.
             _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
         }

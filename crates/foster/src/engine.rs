@@ -111,6 +111,10 @@ impl Run {
 
     /// Kills what still runs; what its leader has left is the policy's business.
     pub(crate) fn abandon(&self) {
+        // The board first: whoever was woken by it would run into the lock of whoever posted.
+        if self.board.read(|state| state.exit.is_some()) {
+            return;
+        }
         if self.held().as_ref().is_some_and(|held| !held.exited) {
             _ = self.order(Order::Kill);
         }
@@ -140,7 +144,7 @@ impl Run {
         self.held().as_ref().filter(|held| !held.exited).and_then(|held| held.tree.watch().stopped())
     }
 
-    fn look_at_leader(&self, guard: &mut Option<Held>, now: Instant) -> Wake {
+    fn look_at_leader(&self, guard: &mut Option<Held>, now: Instant) -> Wake<'_> {
         let Some(held) = guard.as_mut().filter(|held| !held.exited) else { return Wake::default() };
         let Some(ended) = held.tree.leader_ended() else { return Wake::default() };
         held.exited = true;
@@ -154,7 +158,7 @@ impl Run {
 
     /// Performs what the machine says until it comes to rest. The error is that of the first signal that could not
     /// be delivered.
-    fn drive(&self, guard: &mut Option<Held>, now: Instant) -> (io::Result<()>, Wake) {
+    fn drive(&self, guard: &mut Option<Held>, now: Instant) -> (io::Result<()>, Wake<'_>) {
         let mut result = Ok(());
         let mut wake = Wake::default();
         let Some(held) = guard.as_mut() else { return (result, wake) };
@@ -229,7 +233,7 @@ impl Run {
         })
     }
 
-    fn post(&self, kind: EventKind) -> Wake {
+    fn post(&self, kind: EventKind) -> Wake<'_> {
         debug!(run = %self.label, event = ?kind, "event");
         let elapsed = self.started.0.elapsed();
         self.board.post(Event { at: SystemTime::now(), elapsed, kind })

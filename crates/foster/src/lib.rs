@@ -1,4 +1,86 @@
 //! Start other people's programs, know how they ended, and leave nothing behind.
+//!
+//! What people suffer from who start programs is always the same: a process that outlives its time or its parent, a
+//! lost exit code, a wait that never returns. This crate makes those impossible as far as the system allows, states
+//! each promise, and has a test for it.
+//!
+//! ```
+//! use foster::{Cause, Command};
+//! use std::time::Duration;
+//!
+//! let exit = Command::shell("sleep 60 & sleep 60")
+//!     .timeout(Duration::from_millis(100))
+//!     .grace(Duration::from_secs(2))
+//!     .spawn()?
+//!     .wait();
+//! assert_eq!(exit.cause, Cause::TimedOut);
+//! # Ok::<(), foster::Error>(())
+//! ```
+//!
+//! From a task, of any runtime, the last step is `.exited().await`. The crate needs no runtime and brings none.
+//!
+//! # The words
+//!
+//! The *leader* is the process we started; the *tree* is everything that came from it. To *signal* is to deliver one
+//! signal, without an intent. To *stop* is to wait for a random part of the *splay*, to ask with the stop signal, to
+//! wait for the *grace*, and then to kill; *stop now* leaves out the splay. To *kill* is to force the whole tree, at
+//! once. The *timeout* is the longest the leader may run. *Leftovers* are what still lives when the leader has ended
+//! by itself. At the *exit* the leader is dead and its status known; when the run is *gone*, nothing of the tree is
+//! left. A tree that was killed and is still there is *stuck*.
+//!
+//! # The life of a run
+//!
+//! ```text
+//!              spawn fails                     leader exits          tree empty
+//!  Command ────────────────▶ Error    Running ─────────────▶ Exited ───────────▶ Gone
+//!     └────────spawned──────────────▶  │  ▲                    │
+//!                                      │  └ signal             └ leftovers: Stop | Kill | Wait | Leave
+//!                              timeout │ stop │ kill
+//!                                      ▼
+//!              Splaying ──splay over, or stop now──▶ Asked ──grace over, or kill──▶ Killed ──still there──▶ Stuck
+//! ```
+//!
+//! [`Command`] says what to run, and its [`Policy`] how it may end. [`Command::spawn`] returns a [`Child`], a handle
+//! that can be cloned and used from any thread or task:
+//!
+//! - **Orders** — [`signal`](Child::signal), [`stop`](Child::stop), [`stop_now`](Child::stop_now),
+//!   [`kill`](Child::kill) — have been carried out when they return, only bring the end nearer, and are `Ok` for what
+//!   is gone. While a stop sits out its grace, every other call answers at once.
+//! - **Waits** — [`wait`](Child::wait) for a thread, [`exited`](Child::exited) for a task — tell the [`Exit`]: the
+//!   kernel's [`Status`] and our [`Cause`]. It is the same for every waiter, early or late.
+//! - An order returns a [`Gone`], to wait for or to await the end of the whole tree; who does not care drops it.
+//! - [`events`](Child::events) tells everything that happens, from the start.
+//! - A [`Supervisor`] starts many and closes all at once.
+//!
+//! # Theory of operation
+//!
+//! Every decision is made by one pure state machine (`lifecycle.rs`), whose answers to every input in every phase
+//! stand in a table that is searched by a test and reviewed as a diff. One background thread for the whole process,
+//! named `foster`, started with the first child and blocking all signals, waits on an epoll of pidfds and one timer;
+//! it brings the machine its facts. So a timeout acts on the process, not on a wait: it is enforced though nobody
+//! waits, polls, or holds a runtime. An exit is watched by the process's own pidfd: no `SIGCHLD` handler, no
+//! `waitpid(-1)`, no disposition of the host's changed.
+//!
+//! # What is promised, and by what
+//!
+//! On Linux 5.9 and later, at the containment level *group*, which is the only one so far:
+//!
+//! | promise | by | caveat |
+//! |---|---|---|
+//! | the status is the kernel's, told to every waiter | `waitid(2)` on the pidfd | a host that reaps our child (`waitpid(-1)`, `SIGCHLD` ignored) makes it [`Status::Unknown`] before Linux 6.15 |
+//! | a signal never reaches a stranger | pidfd; the group by its leader's pidfd (Linux 6.9), before by an unreaped leader | |
+//! | the kill reaches the leader and its group | `kill(2)` of the group | a descendant with a group or session of its own escapes, as does a shell's job under `set -m` |
+//! | dropping the last handle kills and reaps | at once, on the thread that drops | a process that ends without dropping (`exit`, SIGKILL) leaves its children running |
+//! | the child starts clean | empty mask, default dispositions, only descriptors 0, 1, 2 | [`inherit_signals`](Command::inherit_signals), [`inherit_descriptors`](Command::inherit_descriptors) |
+//! | no process is left a zombie | the engine reaps, handle or no handle | |
+//! | what is killed and does not die is named | [`Stuck`], after [`Policy::patience`] | |
+//!
+//! What hands its work to another daemon (`systemd-run`, `docker`, `at`) is outside every tree.
+//!
+//! # Errors
+//!
+//! An exit is not an error, whatever its code. [`Error`] is for what could not be done, on one line that names the
+//! program; [`Error::kind`] tells the cases apart.
 #![deny(missing_docs)]
 
 // Nouns: plain data, no I/O.

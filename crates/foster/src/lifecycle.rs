@@ -155,12 +155,13 @@ impl Lifecycle {
             Phase::Killed { .. } | Phase::Gone => return,
         };
         match self.policy.target {
-            Target::Group => self.signal(Reach::Group, signal),
+            Target::Leader if !leader_alive => {}
             Target::Leader | Target::LeaderThenGroup { .. } if leader_alive => {
                 self.signal(Reach::Leader, signal);
             }
-            Target::LeaderThenGroup { .. } => self.signal(Reach::Group, signal),
-            Target::Leader => {}
+            Target::Group | Target::Leader | Target::LeaderThenGroup { .. } => {
+                self.signal(Reach::Group, signal);
+            }
         }
     }
 

@@ -9,7 +9,7 @@
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags};
@@ -37,8 +37,11 @@ pub(crate) struct Ended {
 /// `PIDFD_SIGNAL_PROCESS_GROUP` of linux/pidfd.h.
 const SIGNAL_PROCESS_GROUP: libc::c_uint = 1 << 2;
 
-/// Cleared when the kernel says it has no such flag (before 6.9).
-static GROUP_BY_PIDFD: AtomicBool = AtomicBool::new(true);
+/// What the kernel says of that flag: it is there from 6.9 on.
+static GROUP_BY_PIDFD: AtomicU8 = AtomicU8::new(UNKNOWN);
+const UNKNOWN: u8 = 0;
+const THERE: u8 = 1;
+const MISSING: u8 = 2;
 
 impl Pidfd {
     /// Takes over the descriptor that `clone(2)` made for our child.
@@ -97,7 +100,10 @@ impl Pidfd {
 
     /// Whether groups can be signalled by handle on this kernel.
     pub(crate) fn pins_group(&self) -> bool {
-        self.group(0).is_some()
+        match GROUP_BY_PIDFD.load(Ordering::Relaxed) {
+            UNKNOWN => self.group(0).is_some(),
+            known => known == THERE,
+        }
     }
 
     /// Whether anybody is in the group that the process leads; zombies count.
@@ -107,15 +113,18 @@ impl Pidfd {
     }
 
     fn group(&self, signal: libc::c_int) -> Option<io::Result<()>> {
-        if !GROUP_BY_PIDFD.load(Ordering::Relaxed) {
+        if GROUP_BY_PIDFD.load(Ordering::Relaxed) == MISSING {
             return None;
         }
         match self.send(signal, SIGNAL_PROCESS_GROUP) {
             Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)) => {
-                GROUP_BY_PIDFD.store(false, Ordering::Relaxed);
+                GROUP_BY_PIDFD.store(MISSING, Ordering::Relaxed);
                 None
             }
-            sent => Some(sent),
+            sent => {
+                GROUP_BY_PIDFD.store(THERE, Ordering::Relaxed);
+                Some(sent)
+            }
         }
     }
 

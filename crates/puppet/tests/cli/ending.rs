@@ -69,7 +69,10 @@ fn leftovers_may_finish_or_be_asked_or_stay() {
     assert_eq!(stage.exit().status, Status::Exited(2));
     assert!(!rest.alive());
 
-    let stage = crate::common::stage("--leftovers stop", "fork rest [ on TERM [ say bye exit 0 ] wait ] sleep 0.3 exit 2");
+    let stage = crate::common::stage(
+        "--leftovers stop",
+        "fork rest [ on TERM [ say bye exit 0 ] wait ] sleep 0.3 exit 2",
+    );
     stage.ready("rest");
     stage.expect("rest: bye");
     assert_eq!(stage.exit().status, Status::Exited(2));
@@ -121,12 +124,16 @@ fn a_closed_stdin_stops_the_program_if_asked_to() {
 #[test]
 fn a_parents_death_is_told_to_foster_if_asked_for() {
     // A shell starts foster and dies; foster gets TERM, and the program with it.
-    let stage = Stage::start(&foster::Command::shell(format!(
-        "{} run --parent-death-signal TERM -- {} {} & read go < /dev/null; sleep 0.2; kill -9 $$",
-        foster().display(),
-        program().display(),
-        "on TERM [ say orphaned exit 0 ] wait"
-    )).group(foster::Group::Session).leftovers(foster::Leftovers::Leave));
+    let stage = Stage::start(
+        &foster::Command::shell(format!(
+            "{} run --parent-death-signal TERM -- {} {} & read go < /dev/null; sleep 0.2; kill -9 $$",
+            foster().display(),
+            program().display(),
+            "on TERM [ say orphaned exit 0 ] wait"
+        ))
+        .group(foster::Group::Session)
+        .leftovers(foster::Leftovers::Leave),
+    );
     let leader = stage.leader();
     stage.expect("leader: orphaned");
     leader.dies();
@@ -173,8 +180,15 @@ fn waiting_costs_no_processor_time() {
     let pid = stage.child().pid().expect("it runs");
     let ticks = || {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
-        let fields: Vec<u64> = stat.rsplit(')').next().unwrap_or("").split_whitespace().skip(11).take(2)
-            .map(|field| field.parse().expect("a number")).collect();
+        let fields: Vec<u64> = stat
+            .rsplit(')')
+            .next()
+            .unwrap_or("")
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .map(|field| field.parse().expect("a number"))
+            .collect();
         fields.iter().sum::<u64>()
     };
     let before = ticks();

@@ -8,7 +8,10 @@ use crate::common::{send, stage};
 #[test]
 fn orphans_are_adopted_and_reaped() {
     // `middle` dies and leaves `orphan` to foster, which is told apart from the program.
-    let stage = stage("--init", "fork middle [ fork orphan [ trap-exit USR1 9 wait ] sleep 0.2 exit 0 ] trap-exit TERM 3 wait");
+    let stage = stage(
+        "--init",
+        "fork middle [ fork orphan [ trap-exit USR1 9 wait ] sleep 0.2 exit 0 ] trap-exit TERM 3 wait",
+    );
     let foster = stage.child().pid().expect("it runs");
     let orphan = stage.ready("orphan");
     let parent = |pid: u32| {

@@ -63,7 +63,8 @@ fn f28_a_report_tells_status_cause_and_force() {
         run(["run", "--report", file].iter().chain(args).copied());
         let report = report(&folder);
         let exit = &report["exit"];
-        let told = (&exit["status"], exit["cause"].as_str(), exit["forced"].as_bool(), report["exit_code"].as_u64());
+        let told =
+            (&exit["status"], exit["cause"].as_str(), exit["forced"].as_bool(), report["exit_code"].as_u64());
         assert_eq!(told, (&status, Some(cause), Some(forced), Some(code)), "{args:?}");
         assert!(exit["elapsed_seconds"].as_f64().is_some_and(|elapsed| elapsed > 0.0));
         assert!(exit["usage"]["peak_memory_bytes"].as_u64().is_some_and(|bytes| bytes > 100_000), "{report}");
@@ -108,7 +109,9 @@ fn every_event_keeps_to_the_schema() {
         .lines()
         .map(|line| serde_json::from_str(line).expect("a line is JSON"))
         .collect();
-    events.iter().for_each(|event| keeps_to(&schema, event));
+    for event in &events {
+        keeps_to(&schema, event);
+    }
     let names: Vec<&str> = events.iter().filter_map(|event| event["event"].as_str()).collect();
     assert_eq!(names, ["started", "signalled", "timed_out", "asked", "forced", "exited", "gone"]);
     let times: Vec<f64> = events.iter().filter_map(|event| event["elapsed_seconds"].as_f64()).collect();

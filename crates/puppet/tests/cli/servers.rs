@@ -46,9 +46,11 @@ impl Postgres {
             self.run_as
         );
         let stage = Stage::start(&Command::shell(line).target(Target::Leader).current_dir(&self.folder));
-        eventually("PostgreSQL is ready", || stage.heard(), |lines| {
-            lines.iter().any(|line| line.contains("ready to accept connections"))
-        });
+        eventually(
+            "PostgreSQL is ready",
+            || stage.heard(),
+            |lines| lines.iter().any(|line| line.contains("ready to accept connections")),
+        );
         stage
     }
 
@@ -65,7 +67,11 @@ fn helpers(server: u32) -> Vec<Actor> {
 
 /// The group of the server that foster runs: its pid is the first line of its pid file.
 fn server_group(pid_file: &Path) -> u32 {
-    let text = eventually("the pid file", || fs::read_to_string(pid_file).unwrap_or_default(), |text| text.contains('\n'));
+    let text = eventually(
+        "the pid file",
+        || fs::read_to_string(pid_file).unwrap_or_default(),
+        |text| text.contains('\n'),
+    );
     text.lines().next().and_then(|line| line.trim().parse().ok()).expect("a pid")
 }
 
@@ -108,10 +114,9 @@ impl Nginx {
         }
         let folder = scratch("nginx");
         let place = folder.display();
-        let temp: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .iter()
+        let temp = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|what| format!("  {what}_temp_path {place}/{what};\n"))
-            .collect();
+            .concat();
         let config = format!(
             "daemon off;\npid {place}/pid;\nerror_log {place}/log notice;\nworker_processes 2;\nevents {{}}\n\
              http {{\n{temp}  access_log off;\n  server {{ listen unix:{place}/socket; return 200 ok; }}\n}}\n"
@@ -130,7 +135,11 @@ impl Nginx {
             .arg(self.folder.join("nginx.conf"))
             .target(Target::Leader);
         let stage = Stage::start(&command);
-        eventually("nginx answers", || UnixStream::connect(self.folder.join("socket")).is_ok(), |answers| *answers);
+        eventually(
+            "nginx answers",
+            || UnixStream::connect(self.folder.join("socket")).is_ok(),
+            |answers| *answers,
+        );
         stage
     }
 }

@@ -11,14 +11,17 @@ fn passed_on() -> Vec<Signal> {
     // The terminal's stops stop the program, and with it foster: see terminal.rs. The C library keeps 32 and 33.
     let stops = [Signal::TSTP, Signal::TTIN, Signal::TTOU];
     Signal::all()
-        .filter(|signal| !special.contains(signal) && !stops.contains(signal) && ![32, 33].contains(&signal.number()))
+        .filter(|signal| {
+            !special.contains(signal) && !stops.contains(signal) && ![32, 33].contains(&signal.number())
+        })
         .collect()
 }
 
 #[test]
 fn f12_every_signal_that_can_be_caught_reaches_the_program() {
-    let traps: String = passed_on().iter().map(|signal| format!("trap {0} heard-{0} ", signal.name())).collect();
-    let stage = stage("", &format!("{traps} trap-exit TERM 0 wait"));
+    let traps: Vec<String> =
+        passed_on().iter().map(|signal| format!("trap {0} heard-{0}", signal.name())).collect();
+    let stage = stage("", &format!("{} trap-exit TERM 0 wait", traps.join(" ")));
     stage.leader();
     for signal in passed_on() {
         send(&stage, signal);
@@ -146,9 +149,10 @@ fn a_stop_signal_that_was_given_is_what_a_stop_sends() {
 
 #[test]
 fn a_rewritten_signal_arrives_as_the_other() {
-    let stage = stage("--rewrite TERM:QUIT --rewrite USR1:USR2 --rewrite HUP:none", concat!(
-        "trap-exit QUIT 9 trap USR2 two trap USR1 one trap HUP hup wait"
-    ));
+    let stage = stage(
+        "--rewrite TERM:QUIT --rewrite USR1:USR2 --rewrite HUP:none",
+        "trap-exit QUIT 9 trap USR2 two trap USR1 one trap HUP hup wait",
+    );
     stage.leader();
     send(&stage, Signal::HUP);
     send(&stage, Signal::USR1);
@@ -207,7 +211,8 @@ fn a_stranger_in_our_group_hears_nothing_with_same_group() {
 fn events_tell_each_step() {
     let folder = scratch("events");
     let file = folder.join("events");
-    let command = foster_run(&format!("--events {}", file.display()), "trap USR1 heard trap-exit TERM 0 wait");
+    let command =
+        foster_run(&format!("--events {}", file.display()), "trap USR1 heard trap-exit TERM 0 wait");
     let stage = Stage::start(&command);
     stage.leader();
     send(&stage, Signal::USR1);
@@ -215,7 +220,9 @@ fn events_tell_each_step() {
     send(&stage, Signal::TERM);
     stage.exit();
     let text = std::fs::read_to_string(file).expect("the events are there");
-    let names: Vec<&str> =
-        text.lines().map(|line| line.split("\"event\":\"").nth(1).unwrap().split('"').next().unwrap()).collect();
+    let names: Vec<&str> = text
+        .lines()
+        .map(|line| line.split("\"event\":\"").nth(1).unwrap().split('"').next().unwrap())
+        .collect();
     assert_eq!(names, ["started", "signalled", "asked", "exited", "gone"], "{text}");
 }

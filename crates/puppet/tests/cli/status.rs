@@ -35,7 +35,11 @@ fn f27_death_by_signal_n_is_128_plus_n() {
         // A puppet, since bash ignores QUIT in all cases.
         let stage = stage("", &format!("raise {}", signal.number()));
         let status = stage.exit().status;
-        assert_eq!(status, Status::Exited(128 + u8::try_from(signal.number()).expect("it is small")), "{signal}");
+        assert_eq!(
+            status,
+            Status::Exited(128 + u8::try_from(signal.number()).expect("it is small")),
+            "{signal}"
+        );
     }
 }
 
@@ -46,7 +50,18 @@ fn a_timeout_is_124_and_with_preserve_status_the_programs_own_code() {
     assert_eq!(output.status.code(), Some(124));
     let output = run(["run", "-t", "0.2", "--preserve-status", "--", "sh", "-c", obedient]);
     assert_eq!(output.status.code(), Some(7));
-    let output = run(["run", "-t", "0.2", "-k", "0", "--preserve-status", "env", "--ignore-signal=TERM", "sleep", "60"]);
+    let output = run([
+        "run",
+        "-t",
+        "0.2",
+        "-k",
+        "0",
+        "--preserve-status",
+        "env",
+        "--ignore-signal=TERM",
+        "sleep",
+        "60",
+    ]);
     assert_eq!(output.status.code(), Some(137));
 }
 
@@ -76,6 +91,7 @@ fn a_code_that_is_ok_is_0() {
 
 #[test]
 fn a_program_that_interrupts_itself_is_130_and_foster_does_not_die_of_it() {
-    let status = StdCommand::new(foster()).args(["run", "sh", "-c", "kill -INT $$"]).status().expect("foster starts");
+    let status =
+        StdCommand::new(foster()).args(["run", "sh", "-c", "kill -INT $$"]).status().expect("foster starts");
     assert_eq!((status.code(), status.signal()), (Some(130), None));
 }

@@ -36,7 +36,8 @@ fn f07_a_typed_ctrl_c_arrives_once_in_a_group_of_its_own_and_in_ours() {
 #[test]
 fn f06_a_program_that_cleans_up_on_ctrl_c_is_waited_for() {
     let terminal = Terminal::shell();
-    terminal.type_keys(&format!("{}; echo code-$?\n", line("", "on INT [ sleep 0.5 say cleaned exit 3 ] wait")));
+    terminal
+        .type_keys(&format!("{}; echo code-$?\n", line("", "on INT [ sleep 0.5 say cleaned exit 3 ] wait")));
     terminal.ready("leader");
     terminal.type_keys("\x03");
     let between = terminal.expect("leader: cleaned");

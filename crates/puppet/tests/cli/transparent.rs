@@ -18,7 +18,12 @@ fn f21_mask_and_dispositions_are_those_foster_was_started_with() {
     let foster = foster();
     let foster = foster.to_str().expect("UTF-8");
     let read = ["cat", "/proc/self/status"];
-    for prefix in [&[][..], &["nohup"], &["env", "--ignore-signal=USR1,TERM,CHLD,PIPE"], &["env", "--block-signal=USR2,TERM"]] {
+    for prefix in [
+        &[][..],
+        &["nohup"],
+        &["env", "--ignore-signal=USR1,TERM,CHLD,PIPE"],
+        &["env", "--block-signal=USR2,TERM"],
+    ] {
         let plain = status_of(&[prefix, &read].concat());
         let under = status_of(&[prefix, &[foster, "run", "--"], &read].concat());
         for field in ["SigBlk", "SigIgn", "SigCgt"] {
@@ -41,7 +46,8 @@ fn f18_a_foster_that_was_started_with_sigchld_ignored_still_knows_the_exit() {
 #[test]
 fn descriptors_are_handed_on_and_not_kept() {
     // Descriptor 7 is a pipe; the program says what it has, then foster alone is left with it, and must not be.
-    let script = "exec 7>&1; exec 1>/dev/null; exec \"$0\" run -- sh -c 'echo given >&7; exec 7>&-; exec sleep 60'";
+    let script =
+        "exec 7>&1; exec 1>/dev/null; exec \"$0\" run -- sh -c 'echo given >&7; exec 7>&-; exec sleep 60'";
     let command = Command::new("sh").args(["-c", script]).arg(foster()).inherit_descriptors(false);
     let stage = Stage::start(&command);
     stage.expect("given");

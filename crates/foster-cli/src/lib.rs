@@ -1,0 +1,28 @@
+//! The program `foster`, without its entry point.
+//!
+//! `args` is the command line, `run` starts the program and `watch` is there while it runs; the rest is what they
+//! need: signals (`forward`), the terminal, what people (`say`) and machines (`records`) are told.
+
+mod args;
+mod descriptors;
+mod duration;
+mod env_file;
+mod forward;
+mod init;
+mod records;
+mod run;
+mod say;
+mod terminal;
+mod values;
+mod watch;
+
+use std::ffi::OsString;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Does what the arguments say, and returns the exit code. It takes over the signals of the whole process, first of
+/// all.
+pub fn main(args: impl FnOnce() -> Vec<OsString>) -> u8 {
+    let start = forward::Start::block_signals();
+    // A panic is a bug of ours, said by its hook; never a hang, and never somebody else's exit code.
+    catch_unwind(AssertUnwindSafe(|| args::dispatch(args(), &start))).unwrap_or(args::FAILED)
+}
