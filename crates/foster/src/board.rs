@@ -93,7 +93,14 @@ impl Board {
             state.next_key += 1;
             state.next_key
         });
-        state.wakers.insert(key, context.waker().clone());
+        let waker = context.waker();
+        if state.wakers.get(&key).is_some_and(|known| known.will_wake(waker)) {
+            return Poll::Pending;
+        }
+        let replaced = state.wakers.insert(key, waker.clone());
+        drop(state);
+        // Dropping a waker is somebody else's code too: not under the lock.
+        drop(replaced);
         Poll::Pending
     }
 
@@ -101,7 +108,6 @@ impl Board {
     pub(crate) fn forget(&self, key: Option<u64>) {
         if let Some(key) = key {
             let waker = self.state().wakers.remove(&key);
-            // Dropping a waker is somebody else's code too: not under the lock.
             drop(waker);
         }
     }

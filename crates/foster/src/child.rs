@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::engine::{Engine, Run};
+use crate::error::short;
 use crate::lifecycle::Order;
 use crate::spawn::{self, Started};
 use crate::tree::Tree;
@@ -48,7 +49,7 @@ struct Pipes {
 impl Child {
     pub(crate) fn spawn(command: &Command) -> Result<Child, Error> {
         let refused = |error: io::Error| {
-            Error::os(ErrorKind::of(&error), format!("cannot start `{}`", command.get_label()), error)
+            Error::os(ErrorKind::of(&error), format!("cannot start `{}`", short(&command.get_label())), error)
         };
         let engine = Engine::get().map_err(refused)?;
         let now = (Instant::now(), SystemTime::now());
@@ -85,7 +86,11 @@ impl Child {
     /// [`ErrorKind::NotPermitted`] where a process belongs to another user, as after a `sudo`; see `kill(2)`.
     pub fn signal(&self, signal: Signal) -> Result<(), Error> {
         self.order(Order::Signal(signal)).map_err(|error| {
-            Error::os(ErrorKind::of(&error), format!("cannot send {signal} to `{}`", self.label()), error)
+            Error::os(
+                ErrorKind::of(&error),
+                format!("cannot send {signal} to `{}`", short(self.label())),
+                error,
+            )
         })
     }
 

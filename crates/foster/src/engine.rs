@@ -160,8 +160,8 @@ impl Run {
     /// be delivered.
     fn drive(&self, guard: &mut Option<Held>, now: Instant) -> (io::Result<()>, Wake<'_>) {
         let mut result = Ok(());
-        let mut wake = Wake::default();
-        let Some(held) = guard.as_mut() else { return (result, wake) };
+        let mut happened = Vec::new();
+        let Some(held) = guard.as_mut() else { return (result, Wake::default()) };
         let deadline = loop {
             match held.machine.poll(now) {
                 Output::Do(Effect::Signal(reach, signal)) => {
@@ -174,11 +174,7 @@ impl Run {
                     held.pace = FIRST_LOOK;
                 }
                 Output::Do(Effect::Reap) => held.tree.reap(),
-                Output::Tell(news) => {
-                    if let Some(kind) = self.kind_of(held, news) {
-                        wake.and(self.post(kind));
-                    }
-                }
+                Output::Tell(news) => happened.extend(self.kind_of(held, news)),
                 Output::Wait(deadline) => break deadline,
             }
         };
@@ -196,8 +192,14 @@ impl Run {
             self.engine.requeue(self.id, held.queued, next);
             held.queued = next;
         }
+        // Posted last: who reads that it is gone finds neither its zombie nor its descriptors.
         if held.machine.is_gone() {
+            self.engine.runs().remove(&self.id);
             *guard = None;
+        }
+        let mut wake = Wake::default();
+        for kind in happened {
+            wake.and(self.post(kind));
         }
         (result, wake)
     }
@@ -226,10 +228,7 @@ impl Run {
                     leftovers,
                 })
             }
-            News::Gone => {
-                self.engine.runs().remove(&self.id);
-                EventKind::Gone
-            }
+            News::Gone => EventKind::Gone,
         })
     }
 
@@ -260,7 +259,7 @@ const TIMER: u64 = 0;
 impl Engine {
     /// The process's engine, started at the first call.
     pub(crate) fn get() -> io::Result<&'static Engine> {
-        static ENGINE: OnceLock<&'static Engine> = OnceLock::new();
+        static ENGINE: OnceLock<Arc<Engine>> = OnceLock::new();
         static STARTING: Mutex<()> = Mutex::new(());
 
         if let Some(engine) = ENGINE.get() {
@@ -274,21 +273,22 @@ impl Engine {
         Ok(ENGINE.get_or_init(|| engine))
     }
 
-    fn start() -> io::Result<&'static Engine> {
+    fn start() -> io::Result<Arc<Engine>> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let timer =
             timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
         epoll::add(&epoll, &timer, EventData::new_u64(TIMER), EventFlags::IN)?;
-        let engine: &'static Engine = Box::leak(Box::new(Engine {
+        let engine = Arc::new(Engine {
             epoll,
             timer,
             runs: Mutex::default(),
             timetable: Mutex::default(),
             next_id: AtomicU64::new(TIMER + 1),
-        }));
+        });
+        let ours = engine.clone();
         // The thread inherits the mask: no signal of the host is ever handled on it.
         spawn::with_signals_blocked(|| {
-            thread::Builder::new().name("foster".to_string()).spawn(|| engine.work())
+            thread::Builder::new().name("foster".to_string()).spawn(move || ours.work())
         })?;
         Ok(engine)
     }

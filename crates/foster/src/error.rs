@@ -61,12 +61,12 @@ impl ErrorKind {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
-        Error(Arc::new(Inner { kind, message: message.into(), source: None }))
+        Error(Arc::new(Inner { kind, message: one_line(message.into()), source: None }))
     }
 
     /// `doing` is a fragment that names the thing: "start `sh`".
     pub(crate) fn os(kind: ErrorKind, doing: impl fmt::Display, source: io::Error) -> Error {
-        Error(Arc::new(Inner { kind, message: doing.to_string(), source: Some(source) }))
+        Error(Arc::new(Inner { kind, message: one_line(doing.to_string()), source: Some(source) }))
     }
 
     /// What kind of thing went wrong.
@@ -77,6 +77,24 @@ impl Error {
     /// The number the system gave, as in `errno(3)`, if it was the system that refused.
     pub fn raw_os_error(&self) -> Option<i32> {
         self.0.source.as_ref().and_then(io::Error::raw_os_error)
+    }
+}
+
+/// A name with a line break in it must not make two lines of an error.
+fn one_line(message: String) -> String {
+    if !message.contains(char::is_control) {
+        return message;
+    }
+    let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    message.chars().map(escape).collect()
+}
+
+/// Names may be as long as the kernel allows; in a message their beginning says enough.
+pub(crate) fn short(name: &str) -> String {
+    const ENOUGH: usize = 300;
+    match name.char_indices().nth(ENOUGH) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.to_string(),
     }
 }
 
@@ -149,7 +167,7 @@ impl Stuck {
 
 impl fmt::Display for Stuck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: killed, and still there: ", self.label)?;
+        write!(f, "{}: killed, and still there: ", short(&one_line(self.label.to_string())))?;
         for (i, pid) in self.pids.iter().enumerate() {
             write!(f, "{}pid {pid}", if i == 0 { "" } else { ", " })?;
         }

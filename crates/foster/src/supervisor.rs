@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use crate::error::short;
 use crate::{Child, Command, Error, ErrorKind, Exit, Stuck};
 
 /// Starts children until it is closed, and closes by stopping all of them, at the same time.
@@ -68,7 +69,8 @@ impl Supervisor {
         {
             let mut state = self.state();
             if state.closing {
-                let message = format!("cannot start `{}`: the supervisor is closing", command.get_label());
+                let message =
+                    format!("cannot start `{}`: the supervisor is closing", short(&command.get_label()));
                 return Err(Error::new(ErrorKind::Closing, message));
             }
             state.in_flight += 1;

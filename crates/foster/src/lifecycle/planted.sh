@@ -3,74 +3,102 @@
 # needs. It fails if a mistake lives, does not compile, or its text is not found exactly once: then the mistake is to be
 # planted anew.
 #
-#     crates/foster/src/lifecycle/planted.sh [WORD]     only the mistakes whose name holds WORD
+#     crates/foster/src/lifecycle/planted.sh [-v] [WORD]
+#
+#     -v      also say who caught what
+#     WORD    only the mistakes whose name holds WORD
 
 set -u
-unset BLESS # or the table would learn the mistakes
+die() { echo "planted.sh: $*" >&2; exit 1; }
+
+verbose=false
+[[ ${1-} != -v ]] || { verbose=true && shift; }
 only=${1-}
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../../.." && pwd) || exit 1
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd) || exit 1
+src=${here%/*}
+root=${src%/crates/foster/src}
 work=${CARGO_TARGET_DIR:-$root/target}/planted
+mkdir -p "$work" && work=$(cd "$work" && pwd) || exit 1
+
+# The machine, its words, and nothing else: a mistake is to compile in a moment.
 copy=$work/copy
-rm -rf "$copy" && mkdir -p "$copy/crates" || exit 1
-cp -R "$root/crates/foster" "$copy/crates/" && cp "$root/Cargo.lock" "$copy/" || exit 1
-while IFS= read -r line; do
-    case $line in
-        members\ =*) echo 'members = ["crates/foster"]' ;;
-        default-members\ =*) ;;
-        *) printf '%s\n' "$line" ;;
-    esac
-done <"$root/Cargo.toml" >"$copy/Cargo.toml"
-cd "$copy" || exit 1
-export CARGO_TARGET_DIR=$work/target
-machine=crates/foster/src/lifecycle.rs
+rm -rf "$copy" && mkdir -p "$copy/src" && cd "$copy" || exit 1
+cp -R "$src"/{lifecycle,lifecycle.rs,exit.rs,policy.rs,signal.rs} src/ && cp "$root/Cargo.lock" . || exit 1
+cat >src/lib.rs <<'RUST'
+mod exit;
+mod lifecycle;
+mod policy;
+mod signal;
+use {exit::*, policy::*, signal::*};
+RUST
+cat >Cargo.toml <<'TOML'
+[package]
+name = "planted"
+edition = "2024"
+[dependencies]
+libc = "0.2"
+[workspace]
+TOML
+
+# Whatever the caller's are: a mistake may leave a variable unused, and is built after one that differs by a line.
+export CARGO_TARGET_DIR=$work/target CARGO_INCREMENTAL=1 CARGO_PROFILE_TEST_DEBUG=0 CARGO_TERM_COLOR=never
+export RUSTFLAGS=--cap-lints=allow RUST_BACKTRACE=0
+unset BLESS CARGO_ENCODED_RUSTFLAGS # BLESS would teach the table the mistakes.
+machine=src/lifecycle.rs log=$work/log
 sound=$(<"$machine")
 
-compiles() { cargo test -q -p foster --lib --no-run >"$work/log" 2>&1; }
 # A mistake may run for ever.
-if command -v timeout >/dev/null; then limit=(timeout 60); else limit=(env); fi
-passes() { "${limit[@]}" cargo test -p foster --lib lifecycle >"$work/log" 2>&1; }
+limit=()
+if command -v timeout >/dev/null; then limit=(timeout 60); fi
+passes() { ${limit[@]+"${limit[@]}"} cargo test --offline --lib lifecycle >"$log" 2>&1; }
+compiled() { grep -q '^running [1-9]' "$log"; }
 
-if ! compiles || ! passes; then
-    cat "$work/log"
-    echo "without a mistake the tests do not pass"
-    exit 1
-fi
+command -v cargo >/dev/null || die "there is no cargo in PATH"
+cargo metadata --offline --format-version 1 >/dev/null 2>"$log" || {
+    cat "$log" >&2
+    die "cargo lacks libc, and is not asked to fetch it here: run \`cargo fetch --locked\` first"
+}
+passes || {
+    cat "$log" >&2
+    die "the tests do not pass even without a mistake; if they do in the workspace, give src/lib.rs above its modules"
+}
 
 caught=0 failed=0
 
 # plant NAME FROM TO
 plant() {
-    local name=$1 from=$2 to=$3 line found=() stories=0
+    local name=$1 from=$2 to=$3 line by='the table alone' stories=0
     case $name in *"$only"*) ;; *) return ;; esac
     local before=${sound%%"$from"*} after=${sound#*"$from"}
     if [[ $before == "$sound" || $after == *"$from"* ]]; then
-        verdict "NOT FOUND ONCE" "$name"
+        verdict 'NOT FOUND ONCE' "$name"
         return
     fi
     printf '%s\n' "$before$to$after" >"$machine"
-    if ! compiles; then
-        verdict "DOES NOT COMPILE" "$name"
-        return
-    fi
     if passes; then
-        verdict "LIVED" "$name"
+        verdict LIVED "$name"
+        return
+    elif ! compiled; then
+        verdict 'DOES NOT COMPILE' "$name"
+        grep -m 1 -A 2 '^error' "$log"
         return
     fi
+    caught=$((caught + 1))
+    "$verbose" || return 0
     # Who found it? The table finds nearly everything; a story also says what it means.
     while read -r line; do
         case $line in
             "test "*the_whole_table*FAILED) ;;
-            "test "*FAILED) found+=("${line% ... FAILED}") && stories=$((stories + 1)) ;;
+            "test "*FAILED)
+                line=${line% ... FAILED}
+                stories=$((stories + 1))
+                if ((stories == 1)); then by=${line##*::}; fi
+                ;;
         esac
-    done <"$work/log"
-    caught=$((caught + 1))
-    case $stories in
-        0) line="the table alone" ;;
-        1) line=${found[0]##*::} ;;
-        *) line="${found[0]##*::} and $((stories - 1)) more" ;;
-    esac
-    printf 'caught  %-52s %s\n' "$name" "$line"
+    done <"$log"
+    if ((stories > 1)); then by="$by and $((stories - 1)) more"; fi
+    printf 'caught  %-56s %s\n' "$name" "$by"
 }
 
 verdict() {
@@ -81,8 +109,12 @@ verdict() {
 # ── The end ──
 
 plant 'the pid is given back before the kill' \
-    'Leftovers::Kill => self.kill(None, now),' \
-    'Leftovers::Kill => { self.act(Effect::Reap); self.kill(None, now); }'
+    'Leftovers::Kill => self.kill(None, now),
+            Leftovers::Wait { max } => {
+                self.phase' \
+    'Leftovers::Kill => { self.act(Effect::Reap); self.kill(None, now); }
+            Leftovers::Wait { max } => {
+                self.phase'
 
 plant 'gone is told before the pid is given back' \
     'self.act(Effect::Reap);
@@ -131,7 +163,7 @@ plant 'a second stop gives a new grace' \
     }
 
     fn order_kill' \
-    'Phase::Asked { leader, .. } => self.ask(signal, leader, now),
+    'Phase::Asked { leader, .. } => self.ask(signal, leader, None, now),
             Phase::Killed { .. } | Phase::Gone => {}
         }
     }
@@ -149,9 +181,31 @@ plant 'a second stop puts off the first' \
     '.filter(|sooner| *sooner < until)' \
     ''
 
+plant 'a stop is lost when the leader dies in its splay' \
+    'Leftovers::Stop | Leftovers::Leave => self.ask(signal, None, None, now),' \
+    'Leftovers::Stop => self.ask(signal, None, None, now),
+                    Leftovers::Leave => self.gone(),'
+
+plant 'a stop whose leader died in its splay lets leftovers be' \
+    'self.ask(signal, None, max.and_then(|max| later(now, max)), now);' \
+    'self.phase = Phase::Lingering { until: max.and_then(|max| later(now, max)) };'
+
+plant 'a death in a splay gives leftovers more time' \
+    'self.ask(signal, None, max.and_then(|max| later(now, max)), now);' \
+    'self.ask(signal, None, max.and(None), now);'
+
+plant 'a death in a splay loses the signal of the stop' \
+    'let signal = *signal;' \
+    'let _ = signal;
+                let signal = self.policy.stop_signal;'
+
 plant 'leftovers cannot be stopped' \
-    'Phase::Lingering { .. } => self.ask(signal, None, now),' \
+    'Phase::Lingering { until } => self.ask(signal, None, until, now),' \
     'Phase::Lingering { .. } => {}'
+
+plant 'a stop gives leftovers more time' \
+    'Phase::Lingering { until } => self.ask(signal, None, until, now),' \
+    'Phase::Lingering { .. } => self.ask(signal, None, None, now),'
 
 plant 'leftovers cannot be killed' \
     'Phase::Lingering { .. } => self.kill(None, now),
@@ -198,12 +252,24 @@ plant 'leader-then-group does not see the leader go' \
     '(*signal, false)'
 
 plant 'leader-then-group stays with the leader' \
-    '(Reach::Leader, later(now, after))' \
-    '(Reach::Leader, None)'
+    'later(now, after).or(later(now, AGES))' \
+    'None'
+
+plant 'a leader with all the time there is is never followed' \
+    'later(now, after).or(later(now, AGES))' \
+    'later(now, after)'
 
 plant 'a dead leader is signalled' \
     'Phase::Lingering { .. } => false,' \
     'Phase::Lingering { .. } => true,'
+
+plant 'a leader that is gone takes the signals with it' \
+    'Target::Leader if !leader_alive' \
+    'Target::Leader | Target::LeaderThenGroup { .. } if !leader_alive'
+
+plant 'a signal reaches what a lonely leader left' \
+    'Target::Leader if !leader_alive' \
+    'Target::Leader if false'
 
 plant 'a signal follows the kill' \
     'Phase::Killed { .. } | Phase::Gone => return,
@@ -229,8 +295,44 @@ plant 'a timeout that should kill asks' \
     'if false {'
 
 plant 'a timeout is called a stop' \
-    'self.ask(self.policy.stop_signal, Some(Cause::TimedOut), now);' \
-    'self.ask(self.policy.stop_signal, Some(Cause::Stopped), now);'
+    'Some(Cause::TimedOut), None, now)' \
+    'Some(Cause::Stopped), None, now)'
+
+plant 'a stop puts off a timeout that kills' \
+    'limit.filter(|_| self.policy.timeout_kills)' \
+    'limit.filter(|_| false)'
+
+plant 'a timeout that asks cuts the grace of a stop' \
+    'limit.filter(|_| self.policy.timeout_kills)' \
+    'limit'
+
+plant 'a stop now puts off a timeout that kills' \
+    'Phase::Running { limit } if after.is_zero() => {
+                self.ask(signal, Some(Cause::Stopped), self.last_word(limit), now);' \
+    'Phase::Running { .. } if after.is_zero() => {
+                self.ask(signal, Some(Cause::Stopped), None, now);'
+
+plant 'a splay cut short puts off a timeout that kills' \
+    'if after.is_zero() {
+                    self.ask(signal, Some(Cause::Stopped), self.last_word(limit), now);' \
+    'if after.is_zero() {
+                    self.ask(signal, Some(Cause::Stopped), None, now);'
+
+plant 'a splay that is over puts off a timeout that kills' \
+    '=>
+            {
+                self.ask(signal, Some(Cause::Stopped), self.last_word(limit), now);' \
+    '=>
+            {
+                self.ask(signal, Some(Cause::Stopped), None, now);'
+
+plant 'a late driver takes a timeout for a splay' \
+    'if until <= now && limit.is_none_or(|limit| until <= limit) =>' \
+    'if until <= now =>'
+
+plant 'the later of two deadlines counts' \
+    'Some(one.min(other))' \
+    'Some(one.max(other))'
 
 # ── Cause ──
 
@@ -241,6 +343,10 @@ plant 'forced is lost' \
 plant 'an ordered kill is called forced' \
     'Fate { killed: Cause::Killed, forced: false, before }' \
     'Fate { killed: Cause::Killed, forced: true, before }'
+
+plant 'a timeout that kills is called forced' \
+    'Fate { killed: Cause::TimedOut, forced: false,' \
+    'Fate { killed: Cause::TimedOut, forced: true,'
 
 plant 'a kill that came too late is called one' \
     'Status::Exited(_) | Status::Signaled { .. } => (fate.before, false),' \
@@ -262,7 +368,7 @@ plant 'leftovers may take for ever' \
     'Phase::Lingering { until: max.and(None) }'
 
 plant 'leftovers to stop get no grace' \
-    'Leftovers::Stop => self.ask(self.policy.stop_signal, None, now),' \
+    'Leftovers::Stop => self.ask(self.policy.stop_signal, None, None, now),' \
     'Leftovers::Stop => self.kill(None, now),'
 
 # ── Pause and detach ──
@@ -290,14 +396,46 @@ plant 'a resume does not move the time of leftovers' \
     'Phase::Lingering { .. } | Phase::Killed { .. } => (None, None),'
 
 plant 'a stop does not wake a pause' \
-    'self.resume(now);
-        let signal' \
-    'let signal'
+    'let woken = self.resume(now);' \
+    'let woken = self.paused.is_some();'
 
 plant 'a kill does not wake a pause' \
     'self.resume(now);
         let alive' \
     'let alive'
+
+plant 'an exit does not end a pause' \
+    'self.resume(now);
+        match &mut self.phase {
+            Phase::Running { .. } => self.left(now),' \
+    'match &mut self.phase {
+            Phase::Running { .. } => self.left(now),'
+
+plant 'an exit ends a pause but in the grace' \
+    'self.resume(now);
+        match &mut self.phase {
+            Phase::Running { .. } => self.left(now),' \
+    'if !matches!(self.phase, Phase::Asked { .. }) {
+            self.resume(now);
+        }
+        match &mut self.phase {
+            Phase::Running { .. } => self.left(now),'
+
+plant 'a pause freezes the patience' \
+    '!matches!(self.phase, Phase::Killed { .. } | Phase::Gone)' \
+    '!matches!(self.phase, Phase::Gone)'
+
+plant 'a second stop leaves a suspended tree asleep' \
+    'if woken && self.policy.wake_stopped => {' \
+    'if woken && false => {'
+
+plant 'a second stop wakes a tree that nobody suspended' \
+    'if woken && self.policy.wake_stopped => {' \
+    'if self.policy.wake_stopped => {'
+
+plant 'a second stop sends CONT though it is switched off' \
+    'if woken && self.policy.wake_stopped => {' \
+    'if woken => {'
 
 plant 'a detached program keeps its timeout in a splay' \
     'Phase::Running { limit } | Phase::Splaying { limit, .. } => *limit = None,' \
@@ -314,5 +452,6 @@ plant 'a detach calls off a stop' \
     'Phase::Lingering { .. } | Phase::Asked { leader: None, .. } => self.gone(),
             // An end'
 
+((caught + failed > 0)) || die "no mistake has «$only» in its name"
 echo "caught $caught, failed $failed"
 ((failed == 0))

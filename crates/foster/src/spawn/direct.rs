@@ -33,12 +33,13 @@ use rustix::process::Pid;
 
 use super::{SignalState, Started};
 use crate::command::StartSignals;
+use crate::error::short;
 use crate::watch::Watch;
 use crate::{Command, Error, ErrorKind, Group, Stdio};
 
 /// Starts the command's leader. It executes the program when this returns.
 pub(crate) fn start(command: &Command) -> Result<Started, Error> {
-    let doing = || format!("cannot start `{}`", command.get_label());
+    let doing = || format!("cannot start `{}`", short(&command.get_label()));
     let words = Words::new(command)
         .map_err(|why| Error::new(ErrorKind::InvalidInput, format!("{}: {why}", doing())))?;
     let os = |error: io::Error| Error::os(ErrorKind::of(&error), doing(), error);
@@ -144,9 +145,10 @@ fn clone_vfork(plan: &Plan<'_>) -> io::Result<(Pid, Watch)> {
         let pid = unsafe { libc::clone(child, top.cast(), flags, plan_for_child, &raw mut pidfd) };
         (pid, io::Error::last_os_error())
     });
-    match Pid::from_raw(pid) {
-        Some(pid) if pid.as_raw_nonzero().get() > 0 => Ok((pid, Watch::from_clone(pidfd))),
-        _ => Err(error),
+    // -1 is a failure, and no pid that rustix would take.
+    match Pid::from_raw(pid.max(0)) {
+        Some(pid) => Ok((pid, Watch::from_clone(pidfd))),
+        None => Err(error),
     }
 }
 
@@ -353,7 +355,10 @@ fn environment(command: &Command) -> Result<BTreeMap<OsString, OsString>, String
         if command.env_clear { BTreeMap::new() } else { std::env::vars_os().collect() };
     for (name, value) in &command.env {
         if name.is_empty() || name.as_bytes().contains(&b'=') {
-            return Err(format!("the variable name `{}` is empty or has a = in it", name.display()));
+            return Err(format!(
+                "the variable name `{}` is empty or has a = in it",
+                short(&name.to_string_lossy())
+            ));
         }
         match value {
             Some(value) => environment.insert(name.clone(), value.clone()),
@@ -420,7 +425,7 @@ fn open_terminal() -> Option<OwnedFd> {
 /// The failed step and its errno in words.
 fn refused(command: &Command, words: &Words, step: Step, errno: c_int) -> Error {
     let error = io::Error::from_raw_os_error(errno);
-    let label = command.get_label();
+    let label = short(&command.get_label());
     match step {
         Step::Group => {
             Error::os(ErrorKind::of(&error), format!("cannot start `{label}` in its process group"), error)
@@ -429,14 +434,15 @@ fn refused(command: &Command, words: &Words, step: Step, errno: c_int) -> Error 
             Error::os(ErrorKind::of(&error), format!("cannot start `{label}` with its streams"), error)
         }
         Step::Directory => {
-            let directory = command.directory.as_deref().unwrap_or(Path::new("")).display();
+            let directory = command.directory.as_deref().unwrap_or(Path::new("")).to_string_lossy();
+            let directory = short(&directory);
             let doing = format!(
                 "cannot start `{label}`: cannot enter the working directory `{directory}`; make it or name another"
             );
             Error::os(ErrorKind::BadDirectory, doing, error)
         }
         Step::Execute => {
-            let program = command.program.display();
+            let program = short(&command.program.to_string_lossy());
             let refuse = |kind, why: &str| Error::new(kind, format!("cannot start `{label}`: {why}"));
             match errno {
                 libc::ENOENT if !command.program.as_bytes().contains(&b'/') => {

@@ -60,9 +60,14 @@ fn a_timeout_sooner_than_the_splay_wins_even_where_the_driver_comes_late_for_bot
 #[test]
 fn a_stop_does_not_put_off_a_timeout_that_kills() {
     for grace in [Some(ms(100)), None] {
-        let mut script = Script::new(Policy { timeout_kills: true, grace, ..timeout(50) });
-        script.at(10).stop_now().says("[asked TERM], TERM to group, CONT to group, wait 40");
-        assert!(script.at(50).said().contains("kill tree"));
+        let policy = Policy { timeout_kills: true, grace, ..timeout(50) };
+        let mut asked = Script::new(policy.clone());
+        asked.at(10).stop_now().says("[asked TERM], TERM to group, CONT to group, wait 40");
+        asked.at(50).says("[forced], kill tree, wait 20");
+        let mut splaying = Script::new(policy);
+        splaying.stop_after(30).says("[splaying 30], wait 30");
+        splaying.clone().at(30).says("[asked TERM], TERM to group, CONT to group, wait 20");
+        splaying.at(10).stop_now().says("[asked TERM], TERM to group, CONT to group, wait 40");
     }
 }
 
@@ -280,6 +285,22 @@ fn an_order_to_end_wakes_a_pause() {
 fn a_second_stop_wakes_a_tree_that_was_suspended_in_its_grace() {
     let mut paused = Script::new(policy());
     paused.stop_now().says(ASKED).at(40).pause().says("").at(1000).stop_now().says("CONT to group, wait 60");
+    let mut asleep = Script::new(Policy { wake_stopped: false, ..policy() });
+    asleep.stop_now().says("[asked TERM], TERM to group, wait 100").pause().says("");
+    asleep.stop_now().says("wait 100");
+}
+
+#[test]
+fn an_exit_ends_a_pause() {
+    let max = Some(ms(60));
+    let mut running = Script::new(leftovers(Leftovers::Wait { max }));
+    running.pause().says("").at(1000).exits_leaving(KILLED).says("[exit KILL: own], wait 60");
+    let mut splaying = Script::new(policy());
+    splaying.stop_after(70).says("[splaying 70], wait 70").pause().says("").exits_leaving(KILLED);
+    splaying.says("[exit KILL: own], [forced], kill tree, wait 20");
+    let mut asked = Script::new(policy());
+    asked.stop_now().says(ASKED).at(40).pause().says("").at(1000).exits_leaving(KILLED);
+    asked.says("[exit KILL: stopped], wait 60").at(1060).says("[forced], kill tree, wait 20");
 }
 
 #[test]

@@ -113,6 +113,20 @@ fn a_stop_whose_splay_the_leader_did_not_live_to_see_still_ends_the_tree() {
         splaying.clone().exits_leaving(OK).says(&format!("[exit 0: own], {ASKED}"));
         splaying.detach().says("wait 4980").exits_leaving(OK).says(&format!("[exit 0: own], {ASKED}"));
     }
+    let mut quits = Script::new(leftovers(Leftovers::Stop));
+    quits.stop_by(Signal::QUIT, 5000).says("[splaying 5000], wait 5000").exits_leaving(OK);
+    quits.says("[exit 0: own], [asked QUIT], QUIT to group, CONT to group, wait 100");
+}
+
+#[test]
+fn a_stop_whose_splay_the_leader_did_not_live_to_see_gives_leftovers_no_more_time_than_they_had() {
+    for grace in [Some(ms(100)), None] {
+        let max = Some(ms(60));
+        let mut splaying = Script::new(Policy { grace, ..leftovers(Leftovers::Wait { max }) });
+        splaying.stop_after(5000).says("[splaying 5000], wait 5000").at(20).exits_leaving(OK);
+        splaying.says("[exit 0: own], [asked TERM], TERM to group, CONT to group, wait 60");
+        splaying.at(80).says("[forced], kill tree, wait 20");
+    }
 }
 
 #[test]
