@@ -94,7 +94,10 @@ enum Phase {
     },
     /// The tree has the stop signal. The leader's exit will be called `leader`; it is `None` once it is dead.
     Asked {
+        /// The end of the grace.
         until: Option<Instant>,
+        /// A kill that was set before, if it comes sooner: a timeout that kills, the most that leftovers may take.
+        latest: Option<Instant>,
         signal: Signal,
         widen: Option<Instant>,
         leader: Option<Cause>,
@@ -137,6 +140,8 @@ impl Lifecycle {
     }
 
     pub(crate) fn order(&mut self, order: Order, now: Instant) {
+        // What was due before the order is done before it.
+        self.catch_up(now);
         match order {
             Order::Signal(signal) => self.order_signal(signal),
             Order::Stop { after, signal } => self.order_stop(after, signal, now),
@@ -154,20 +159,17 @@ impl Lifecycle {
             Phase::Lingering { .. } => false,
             Phase::Killed { .. } | Phase::Gone => return,
         };
-        match self.policy.target {
-            Target::Leader if !leader_alive => {}
-            Target::Leader | Target::LeaderThenGroup { .. } if leader_alive => {
-                self.signal(Reach::Leader, signal);
-            }
-            Target::Group | Target::Leader | Target::LeaderThenGroup { .. } => {
-                self.signal(Reach::Group, signal);
-            }
+        match (self.policy.target, leader_alive) {
+            (Target::Leader | Target::LeaderThenGroup { .. }, true) => self.signal(Reach::Leader, signal),
+            (Target::Leader, false) => {}
+            (Target::Group, _) | (Target::LeaderThenGroup { .. }, false) => self.signal(Reach::Group, signal),
         }
     }
 
     fn order_stop(&mut self, after: Duration, signal: Option<Signal>, now: Instant) {
         let woken = self.resume(now);
-        let signal = signal.unwrap_or(self.policy.stop_signal);
+        let given = signal;
+        let signal = given.unwrap_or(self.policy.stop_signal);
         match self.phase {
             Phase::Running { limit } if after.is_zero() => {
                 self.ask(signal, Some(Cause::Stopped), self.last_word(limit), now);
@@ -175,14 +177,17 @@ impl Lifecycle {
             Phase::Running { limit } => {
                 self.tell(News::Splaying(after));
                 // A splay too long for the clock is cut to what a clock can hold.
-                let until = later(now, after).unwrap_or(now);
+                let until = later(now, after).or(later(now, AGES)).unwrap_or(now);
                 self.phase = Phase::Splaying { until, limit, signal };
             }
             Phase::Splaying { until, limit, signal } => {
+                // Nobody has been asked yet: a signal that was named is what the asking will be done with.
+                let signal = given.unwrap_or(signal);
                 if after.is_zero() {
                     self.ask(signal, Some(Cause::Stopped), self.last_word(limit), now);
-                } else if let Some(sooner) = later(now, after).filter(|sooner| *sooner < until) {
-                    self.phase = Phase::Splaying { until: sooner, limit, signal };
+                } else {
+                    let until = later(now, after).map_or(until, |sooner| sooner.min(until));
+                    self.phase = Phase::Splaying { until, limit, signal };
                 }
             }
             // The splay is for the herd; there is none around what a dead leader left.
@@ -213,8 +218,9 @@ impl Lifecycle {
         match &mut self.phase {
             Phase::Running { limit } | Phase::Splaying { limit, .. } => *limit = None,
             Phase::Lingering { .. } => self.gone(),
-            // An end that was ordered stays ordered.
-            Phase::Asked { .. } | Phase::Killed { .. } | Phase::Gone => {}
+            // An end that was ordered stays ordered, but with a leader alive the rest of it was the timeout's.
+            Phase::Asked { latest, leader: Some(_), .. } => *latest = None,
+            Phase::Asked { leader: None, .. } | Phase::Killed { .. } | Phase::Gone => {}
         }
     }
 
@@ -253,7 +259,7 @@ impl Lifecycle {
             return self.gone();
         }
         // Whoever exits was not suspended, or is no more.
-        self.resume(now);
+        let woken = self.resume(now);
         match &mut self.phase {
             Phase::Running { .. } => self.left(now),
             Phase::Splaying { signal, .. } => {
@@ -267,11 +273,14 @@ impl Lifecycle {
                     }
                 }
             }
-            Phase::Asked { signal, widen, leader, .. } => {
-                *leader = None;
+            Phase::Asked { latest, signal, widen, leader, .. } => {
+                // The timeout was the leader's; the grace is everybody's.
+                (*leader, *latest) = (None, None);
                 let (signal, widened) = (*signal, widen.take().is_some());
                 if widened {
                     self.signal_and_wake(Reach::Rest, signal);
+                } else if woken && self.policy.wake_stopped {
+                    self.act(Effect::Signal(Reach::Rest, Signal::CONT));
                 }
             }
             Phase::Killed { leader, .. } => *leader = None,
@@ -293,10 +302,15 @@ impl Lifecycle {
 
     /// Advances to `now` and says what to do next.
     pub(crate) fn poll(&mut self, now: Instant) -> Output {
-        if self.deadline().is_some_and(|deadline| deadline <= now) {
+        self.catch_up(now);
+        self.outbox.pop_front().unwrap_or_else(|| Output::Wait(self.deadline()))
+    }
+
+    /// Does what is due. One deadline may bring the next: a grace of zero is over when it begins.
+    fn catch_up(&mut self, now: Instant) {
+        while self.deadline().is_some_and(|deadline| deadline <= now) {
             self.overdue(now);
         }
-        self.outbox.pop_front().unwrap_or_else(|| Output::Wait(self.deadline()))
     }
 
     /// Whether the driver should look if the tree is empty: the leader is dead, and something was left.
@@ -324,7 +338,7 @@ impl Lifecycle {
         match self.phase {
             Phase::Running { limit } => limit,
             Phase::Splaying { until, limit, .. } => Some(limit.map_or(until, |limit| limit.min(until))),
-            Phase::Asked { until, widen, .. } => sooner(until, widen),
+            Phase::Asked { until, latest, widen, .. } => sooner(sooner(until, latest), widen),
             Phase::Lingering { until } | Phase::Killed { until, .. } => until,
             Phase::Gone => None,
         }
@@ -346,12 +360,14 @@ impl Lifecycle {
                     self.ask(self.policy.stop_signal, Some(Cause::TimedOut), None, now);
                 }
             }
-            Phase::Asked { until, leader, .. } if until.is_some_and(|until| until <= now) => {
+            Phase::Asked { until, latest, leader, .. }
+                if sooner(until, latest).is_some_and(|kill| kill <= now) =>
+            {
                 let fate = leader.map(|cause| Fate { killed: cause, forced: true, before: cause });
                 self.kill(fate, now);
             }
-            Phase::Asked { until, signal, leader, .. } => {
-                self.phase = Phase::Asked { until, signal, widen: None, leader };
+            Phase::Asked { until, latest, signal, leader, .. } => {
+                self.phase = Phase::Asked { until, latest, signal, widen: None, leader };
                 self.signal_and_wake(Reach::Rest, signal);
             }
             Phase::Lingering { .. } => self.kill(None, now),
@@ -382,8 +398,8 @@ impl Lifecycle {
         };
         self.tell(News::Asked(signal));
         self.signal_and_wake(reach, signal);
-        let until = sooner(self.policy.grace.and_then(|grace| later(now, grace)), latest);
-        self.phase = Phase::Asked { until, signal, widen, leader };
+        let until = self.policy.grace.and_then(|grace| later(now, grace));
+        self.phase = Phase::Asked { until, latest, signal, widen, leader };
     }
 
     fn kill(&mut self, leader: Option<Fate>, now: Instant) {
@@ -409,14 +425,14 @@ impl Lifecycle {
     fn resume(&mut self, now: Instant) -> bool {
         let Some(since) = self.paused.take() else { return false };
         let stood = now.saturating_duration_since(since);
-        let (first, second) = match &mut self.phase {
-            Phase::Running { limit } => (limit.as_mut(), None),
-            Phase::Splaying { until, limit, .. } => (Some(until), limit.as_mut()),
-            Phase::Asked { until, widen, .. } => (until.as_mut(), widen.as_mut()),
-            Phase::Lingering { until } | Phase::Killed { until, .. } => (until.as_mut(), None),
-            Phase::Gone => (None, None),
+        let deadlines = match &mut self.phase {
+            Phase::Running { limit } => [limit.as_mut(), None, None],
+            Phase::Splaying { until, limit, .. } => [Some(until), limit.as_mut(), None],
+            Phase::Asked { until, latest, widen, .. } => [until.as_mut(), latest.as_mut(), widen.as_mut()],
+            Phase::Lingering { until } | Phase::Killed { until, .. } => [until.as_mut(), None, None],
+            Phase::Gone => [None, None, None],
         };
-        for deadline in [first, second].into_iter().flatten() {
+        for deadline in deadlines.into_iter().flatten() {
             *deadline = later(*deadline, stood).unwrap_or(*deadline);
         }
         true

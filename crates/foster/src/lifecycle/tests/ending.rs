@@ -300,7 +300,8 @@ fn an_exit_ends_a_pause() {
     splaying.says("[exit KILL: own], [forced], kill tree, wait 20");
     let mut asked = Script::new(policy());
     asked.stop_now().says(ASKED).at(40).pause().says("").at(1000).exits_leaving(KILLED);
-    asked.says("[exit KILL: stopped], wait 60").at(1060).says("[forced], kill tree, wait 20");
+    // What is left may have been suspended too, and could not hear.
+    asked.says("[exit KILL: stopped], CONT to rest, wait 60").at(1060).says("[forced], kill tree, wait 20");
 }
 
 #[test]
@@ -337,4 +338,26 @@ fn a_detached_program_can_still_be_stopped_and_killed() {
     detached.detach().says("");
     detached.clone().kill().says("[forced], kill tree, wait 20");
     detached.stop_now().says(ASKED).exits_leaving(OK).says("[exit 0: stopped], wait 100");
+}
+
+#[test]
+fn a_driver_that_comes_late_with_an_order_does_what_was_due_first() {
+    let mut late = Script::new(timeout(50));
+    late.says("wait 50")
+        .at(60)
+        .stop_now()
+        .says("[timed out], [asked TERM], TERM to group, CONT to group, wait 100");
+    late.exits(OK).says("[exit 0: timedout], reap, [gone]");
+    let mut paused = Script::new(timeout(50));
+    paused.says("wait 50").at(60).pause().says("[timed out], [asked TERM], TERM to group, CONT to group");
+}
+
+#[test]
+fn a_timeout_that_kills_is_the_leaders_and_leaves_the_rest_its_grace() {
+    let mut stopped = Script::new(Policy { timeout_kills: true, ..timeout(50) });
+    stopped.at(10).stop_now().says("[asked TERM], TERM to group, CONT to group, wait 40");
+    stopped.at(20).exits_leaving(OK).says("[exit 0: stopped], wait 90");
+    let mut detached = Script::new(Policy { timeout_kills: true, ..timeout(50) });
+    detached.at(10).stop_now().says("[asked TERM], TERM to group, CONT to group, wait 40");
+    detached.detach().says("wait 100");
 }

@@ -203,7 +203,12 @@ fn check(here: &Script, input: &str, next: &Script) {
     assert!(rank(next) >= rank(here), "a way back: {edge}");
     // Pausing and detaching are the two ways to have more time; an order to end is none.
     let order = match input {
-        "detach" => !matches!(here.machine.phase, Phase::Running { .. } | Phase::Splaying { .. }),
+        "detach" => match here.machine.phase {
+            Phase::Running { .. } | Phase::Splaying { .. } => false,
+            // The timeout goes; the stop stays.
+            Phase::Asked { latest, .. } => latest.is_none(),
+            Phase::Lingering { .. } | Phase::Killed { .. } | Phase::Gone => true,
+        },
         other => ORDERS.iter().any(|(order, _)| *order == other) && other != "pause",
     };
     if order {
@@ -267,10 +272,11 @@ fn phase(script: &Script) -> String {
         Phase::Splaying { until, limit, signal } => {
             format!("splaying {} {}, limit {}", left(Some(until)), signal.name(), left(limit))
         }
-        Phase::Asked { until, signal, widen, leader } => {
+        Phase::Asked { until, latest, signal, widen, leader } => {
+            let latest = latest.map(|_| format!(", at the latest {}", left(latest))).unwrap_or_default();
             let widen = widen.map(|_| format!(", rest {}", left(widen))).unwrap_or_default();
             let leader = leader.map_or("dead".into(), cause);
-            format!("asked {}, kill {}{widen}, leader {leader}", signal.name(), left(until))
+            format!("asked {}, kill {}{latest}{widen}, leader {leader}", signal.name(), left(until))
         }
         Phase::Lingering { until } => format!("lingering {}", left(until)),
         Phase::Killed { until, leader } => {

@@ -396,3 +396,19 @@ fn a_signal_for_the_leader_first_goes_to_the_group_once_the_leader_is_gone() {
         .signal()
         .says("HUP to group, [signalled HUP]");
 }
+
+#[test]
+fn a_splay_too_long_for_the_clock_asks_nobody_now() {
+    let mut patient = Script::new(policy());
+    let said = patient.order(Order::Stop { after: Duration::MAX, signal: None }).said();
+    assert!(said.starts_with("[splaying") && !said.contains("asked"), "{said}");
+    patient.stop_now().says("[asked TERM], TERM to group, CONT to group, wait 100");
+}
+
+#[test]
+fn a_signal_named_during_a_splay_is_what_the_asking_is_done_with() {
+    let mut splaying = Script::new(policy());
+    splaying.stop_after(70).says("[splaying 70], wait 70").at(20);
+    splaying.order(Order::Stop { after: ms(0), signal: Some(Signal::QUIT) });
+    splaying.says("[asked QUIT], QUIT to group, CONT to group, wait 100");
+}
