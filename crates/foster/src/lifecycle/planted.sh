@@ -123,11 +123,11 @@ plant 'gone is told before the pid is given back' \
         self.act(Effect::Reap);'
 
 plant 'the exit cancels the escalation' \
-    'Phase::Asked { signal, widen, leader, .. } => {
-                *leader = None;' \
-    'Phase::Asked { until, signal, widen, leader } => {
+    'Phase::Asked { latest, signal, widen, leader, .. } => {
+                // The timeout was' \
+    'Phase::Asked { until, latest, signal, widen, leader } => {
                 *until = None;
-                *leader = None;'
+                // The timeout was'
 
 plant 'a polite leader counts as the whole tree' \
     'if alone {' \
@@ -178,8 +178,8 @@ plant 'stop now does not cut a splay' \
                 if after.is_zero() {'
 
 plant 'a second stop puts off the first' \
-    '.filter(|sooner| *sooner < until)' \
-    ''
+    'map_or(until, |sooner| sooner.min(until))' \
+    'unwrap_or(until)'
 
 plant 'a stop is lost when the leader dies in its splay' \
     'Leftovers::Stop | Leftovers::Leave => self.ask(signal, None, None, now),' \
@@ -252,33 +252,36 @@ plant 'leader-then-group does not see the leader go' \
     '(*signal, false)'
 
 plant 'leader-then-group stays with the leader' \
-    'later(now, after).or(later(now, AGES))' \
-    'None'
+    '(Reach::Leader, later(now, after).or(later(now, AGES)))' \
+    '(Reach::Leader, later(now, after).and(None))'
 
 plant 'a leader with all the time there is is never followed' \
-    'later(now, after).or(later(now, AGES))' \
-    'later(now, after)'
+    '(Reach::Leader, later(now, after).or(later(now, AGES)))' \
+    '(Reach::Leader, later(now, after))'
 
 plant 'a dead leader is signalled' \
     'Phase::Lingering { .. } => false,' \
     'Phase::Lingering { .. } => true,'
 
 plant 'a leader that is gone takes the signals with it' \
-    'Target::Leader if !leader_alive' \
-    'Target::Leader | Target::LeaderThenGroup { .. } if !leader_alive'
+    '(Target::Leader, false) => {}
+            (Target::Group, _) | (Target::LeaderThenGroup { .. }, false) =>' \
+    '(Target::Leader | Target::LeaderThenGroup { .. }, false) => {}
+            (Target::Group, _) =>'
 
 plant 'a signal reaches what a lonely leader left' \
-    'Target::Leader if !leader_alive' \
-    'Target::Leader if false'
+    '(Target::Leader, false) => {}
+            (Target::Group, _) | (Target::LeaderThenGroup { .. }, false) =>' \
+    '(Target::Group, _) | (Target::Leader | Target::LeaderThenGroup { .. }, false) =>'
 
 plant 'a signal follows the kill' \
     'Phase::Killed { .. } | Phase::Gone => return,
         };
-        match self.policy.target' \
+        match (self.policy.target' \
     'Phase::Killed { .. } => true,
             Phase::Gone => return,
         };
-        match self.policy.target'
+        match (self.policy.target'
 
 # ── Timeout ──
 
@@ -287,8 +290,10 @@ plant 'the timeout waits for the splay' \
     'Some(until)'
 
 plant 'a splay forgets the timeout' \
-    'self.phase = Phase::Splaying { until, limit, signal };' \
-    'self.phase = Phase::Splaying { until, limit: None, signal };'
+    '.or(later(now, AGES)).unwrap_or(now);
+                self.phase = Phase::Splaying { until, limit, signal };' \
+    '.or(later(now, AGES)).unwrap_or(now);
+                self.phase = Phase::Splaying { until, limit: limit.and(None), signal };'
 
 plant 'a timeout that should kill asks' \
     'if self.policy.timeout_kills {' \
@@ -384,42 +389,71 @@ plant 'a second pause begins anew' \
     'self.paused.insert(now)'
 
 plant 'a resume does not move the timeout of a splay' \
-    '(Some(until), limit.as_mut())' \
-    '(Some(until), None)'
+    '[Some(until), limit.as_mut(), None]' \
+    '[Some(until), limit.as_mut().and(None), None]'
 
 plant 'a resume does not move the asking of the rest' \
-    '(until.as_mut(), widen.as_mut())' \
-    '(until.as_mut(), None)'
+    '[until.as_mut(), latest.as_mut(), widen.as_mut()]' \
+    '[until.as_mut(), latest.as_mut(), widen.as_mut().and(None)]'
 
 plant 'a resume does not move the time of leftovers' \
-    'Phase::Lingering { until } | Phase::Killed { until, .. } => (until.as_mut(), None),' \
-    'Phase::Lingering { .. } | Phase::Killed { .. } => (None, None),'
+    'Phase::Killed { until, .. } => [until.as_mut(), None, None],' \
+    'Phase::Killed { until, .. } => [until.as_mut().and(None), None, None],'
 
 plant 'a stop does not wake a pause' \
-    'let woken = self.resume(now);' \
-    'let woken = self.paused.is_some();'
+    'let woken = self.resume(now);
+        let given' \
+    'let woken = self.paused.is_some();
+        let given'
 
 plant 'a kill does not wake a pause' \
     'self.resume(now);
         let alive' \
     'let alive'
 
+plant 'an exit that ends a pause leaves the rest asleep' \
+    '} else if woken && self.policy.wake_stopped {' \
+    '} else if false {'
+
+plant 'an order comes before what was due' \
+    'self.catch_up(now);
+        match order {' \
+    'match order {'
+
+plant 'a splay too long for the clock is none' \
+    '.or(later(now, AGES)).unwrap_or(now);' \
+    '.unwrap_or(now);'
+
+plant 'a signal named in a splay is forgotten' \
+    'let signal = given.unwrap_or(signal);
+                if' \
+    'let _ = given;
+                if'
+
+plant 'a timeout that kills outlives the leader' \
+    '(*leader, *latest) = (None, None);' \
+    '_ = &latest;
+                *leader = None;'
+
+plant 'a detached stop keeps the timeout' \
+    'Phase::Asked { latest, leader: Some(_), .. } => *latest = None,' \
+    'Phase::Asked { leader: Some(_), .. } => {}'
+
+plant 'a resume does not move the last word of a timeout' \
+    '[until.as_mut(), latest.as_mut(), widen.as_mut()]' \
+    '[until.as_mut(), latest.as_mut().and(None), widen.as_mut()]'
+
 plant 'an exit does not end a pause' \
-    'self.resume(now);
-        match &mut self.phase {
-            Phase::Running { .. } => self.left(now),' \
-    'match &mut self.phase {
-            Phase::Running { .. } => self.left(now),'
+    'let woken = self.resume(now);
+        match &mut self.phase {' \
+    'let woken = self.paused.is_some();
+        match &mut self.phase {'
 
 plant 'an exit ends a pause but in the grace' \
-    'self.resume(now);
-        match &mut self.phase {
-            Phase::Running { .. } => self.left(now),' \
-    'if !matches!(self.phase, Phase::Asked { .. }) {
-            self.resume(now);
-        }
-        match &mut self.phase {
-            Phase::Running { .. } => self.left(now),'
+    'let woken = self.resume(now);
+        match &mut self.phase {' \
+    'let woken = !matches!(self.phase, Phase::Asked { .. }) && self.resume(now);
+        match &mut self.phase {'
 
 plant 'a pause freezes the patience' \
     '!matches!(self.phase, Phase::Killed { .. } | Phase::Gone)' \
