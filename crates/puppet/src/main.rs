@@ -26,6 +26,7 @@
 //! | `print TEXT` | writes it to stdout as it is, without name and newline |
 //! | `lines N` | says `line 1` to `line N` |
 //! | `append FILE TEXT` | appends a line to a file |
+//! | `rmdir DIRECTORY` | removes an empty directory |
 //! | `env NAME` | says the variable's value, or `unset` |
 //! | `where` | says its working directory |
 //! | `ids` | says `pid P group G session S` |
@@ -138,6 +139,7 @@ impl Puppet {
                 let mut file = OpenOptions::new().create(true).append(true).open(file).map_err(text)?;
                 file.write_all(line.as_bytes()).map_err(text)?;
             }
+            "rmdir" => std::fs::remove_dir(script.word()?).map_err(text)?,
             "env" => {
                 let value = std::env::var_os(script.word()?);
                 self.say(&value.map_or("unset".into(), |value| value.to_string_lossy().into_owned()));

@@ -23,7 +23,8 @@ pub fn puppet(script: &str) -> Command {
 /// A play that runs: the child, and what its puppets say. Dropping it kills, as dropping the child does.
 #[derive(Debug)]
 pub struct Stage {
-    child: Child,
+    /// `None` once it was let go.
+    child: Option<Child>,
     heard: Arc<Heard>,
 }
 
@@ -77,12 +78,18 @@ impl Stage {
             ours.lines().ended = true;
             ours.more.notify_all();
         });
-        Stage { child, heard }
+        Stage { child: Some(child), heard }
     }
 
     /// The child.
+    #[track_caller]
     pub fn child(&self) -> &Child {
-        &self.child
+        self.child.as_ref().expect("it was not let go")
+    }
+
+    /// Drops the handle and goes on listening.
+    pub fn let_go(&mut self) {
+        self.child = None;
     }
 
     /// The leader, once it has said that it is ready.
@@ -125,7 +132,7 @@ impl Stage {
     /// The exit, which must come.
     #[track_caller]
     pub fn exit(&self) -> Exit {
-        let exit = self.child.wait_timeout(DEADLINE);
+        let exit = self.child().wait_timeout(DEADLINE);
         exit.unwrap_or_else(|| panic!("no exit within {DEADLINE:?}; heard: {:?}", self.heard.lines().all))
     }
 

@@ -137,18 +137,16 @@ fn f28_a_run_that_was_closed_is_told_from_one_that_failed() {
 #[test]
 fn a_supervisor_keeps_its_children_until_it_is_dropped() {
     let supervisor = Supervisor::new();
-    let command = puppet("wait").stdout(Stdio::Piped);
-    let child = supervisor.spawn(&command).expect("it starts");
-    let output = child.take_stdout().expect("piped");
-    let actor = puppet::Actor::of(child.pid().expect("it runs"));
-    drop(child);
-    assert!(actor.alive());
-    assert_eq!(supervisor.children().len(), 1);
+    let command = puppet("trap USR2 here wait").stdout(Stdio::Piped);
+    let mut stage = Stage::listen(supervisor.spawn(&command).expect("it starts"));
+    let leader = stage.leader();
+    stage.let_go();
     drop(supervisor.clone());
-    assert!(actor.alive());
+    leader.signal(Signal::USR2);
+    stage.expect("leader: here");
+    assert_eq!(supervisor.children().len(), 1);
     drop(supervisor);
-    actor.dies();
-    drop(output);
+    leader.dies();
 }
 
 #[test]

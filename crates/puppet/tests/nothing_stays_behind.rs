@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use foster::{Command, Status, Stdio, Supervisor};
+use foster::{Command, Signal, Status, Stdio, Supervisor};
 use puppet::{Actor, Stage, alone, children, descriptors, eventually, puppet, within};
 
 /// No child of this process is left, dead or alive.
@@ -46,13 +46,14 @@ fn f17_a_handle_dropped_after_an_order_leaves_no_zombie() {
 
 #[test]
 fn f17_the_last_handle_kills_and_no_other() {
-    let stage = Stage::play("fork worker [ wait ] wait");
+    let mut stage = Stage::play("fork worker [ wait ] trap USR2 here wait");
     let (worker, leader) = (stage.ready("worker"), stage.leader());
     let last = stage.child().gone();
     drop(stage.child().clone());
-    drop(stage);
-    // What waits for the end is a handle too; it has not been polled.
-    assert!(leader.alive() && worker.alive());
+    stage.let_go();
+    // What waits for the end is a handle too, though it has not been polled.
+    leader.signal(Signal::USR2);
+    stage.expect("leader: here");
     drop(last);
     leader.dies();
     worker.dies();
@@ -97,7 +98,7 @@ fn f30_dropping_a_future_does_not_harm_those_who_hold_a_handle() {
     drop_after_one_poll(stage.child().exited());
     drop_after_one_poll(stage.child().gone());
     assert!(leader.alive());
-    leader.signal(foster::Signal::USR1);
+    leader.signal(Signal::USR1);
     assert_eq!(stage.exit().status, Status::Exited(3));
 }
 

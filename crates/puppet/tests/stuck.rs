@@ -8,15 +8,23 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use foster::{Cause, Error, ErrorKind, EventKind, Signal, Status, Stdio, Stuck, Supervisor};
-use puppet::{Actor, DEADLINE, Feature, Stage, eventually, needs, puppet, within};
+use puppet::{Actor, DEADLINE, Feature, Stage, eventually, needs, program, puppet, within};
 
-/// A cgroup of our own, thawed and removed in the end, whatever happens.
-struct Freezer(PathBuf);
+/// A cgroup of our own, thawed and removed in the end, whatever happens: not even the end of its life frees what is
+/// frozen, so if this process is killed, a janitor does it.
+struct Freezer(PathBuf, std::process::Child);
 
 impl Freezer {
     fn with(actors: &[&Actor]) -> Freezer {
         let name = format!("foster-test-{}-{}", std::process::id(), actors[0].pid());
-        let freezer = Freezer(PathBuf::from("/sys/fs/cgroup/freezer").join(name));
+        let path = PathBuf::from("/sys/fs/cgroup/freezer").join(name);
+        let janitor = format!(
+            "quiet setsid sleep 45 append {0}/freezer.state THAWED sleep 5 rmdir {0}",
+            path.display()
+        );
+        let janitor =
+            std::process::Command::new(program()).args(janitor.split(' ')).spawn().expect("a puppet");
+        let freezer = Freezer(path, janitor);
         fs::create_dir(&freezer.0).expect("we are root");
         for actor in actors {
             fs::write(freezer.0.join("cgroup.procs"), actor.pid().to_string()).expect("it lives");
@@ -42,15 +50,21 @@ impl Freezer {
 impl Drop for Freezer {
     fn drop(&mut self) {
         _ = fs::write(self.state(), "THAWED");
-        // It can be removed once nobody is in it; the puppets end by themselves, at last.
+        // It can be removed once nobody is in it.
         for _ in 0..2000 {
             match fs::remove_dir(&self.0) {
                 Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
                     std::thread::sleep(Duration::from_millis(5));
                 }
-                _ => return,
+                Err(_) => break,
+                Ok(()) => {
+                    _ = self.1.kill();
+                    break;
+                }
             }
         }
+        // Killed, or done in a minute.
+        _ = self.1.wait();
     }
 }
 
