@@ -30,9 +30,10 @@ fn f12_every_signal_that_can_be_caught_reaches_the_program() {
     send(&stage, Signal::TERM);
     assert_eq!(stage.exit().status, Status::Exited(0));
     for signal in passed_on() {
-        // A stop's signal is followed by another CONT.
-        let times = if signal == Signal::CONT { 2 } else { 1 };
-        assert_eq!(stage.said(&format!("leader: heard-{}", signal.name())), times, "{signal}");
+        let times = stage.said(&format!("leader: heard-{}", signal.name()));
+        // A stop's signal is followed by another CONT, which the program may have lived to hear.
+        let once = if signal == Signal::CONT { 1..=2 } else { 1..=1 };
+        assert!(once.contains(&times), "{signal}: {times}");
     }
 }
 
