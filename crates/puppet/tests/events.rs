@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use foster::{Child, Event, EventKind, Leftovers, Signal, Status};
-use puppet::{DEADLINE, Stage, puppet, within};
+use puppet::{DEADLINE, Stage, alone, puppet, within};
 
 #[test]
 fn early_and_late_readers_hear_the_same() {
@@ -105,25 +105,28 @@ fn a_waker_that_panics_takes_nobody_with_it() {
         }
     }
 
-    let panics = Arc::new(Panics(AtomicUsize::new(0)));
-    for _ in 0..3 {
-        let stage = Stage::play("trap-exit USR1 3 wait");
-        let other = Stage::play("trap-exit USR1 4 wait");
-        let (leader, other_leader) = (stage.leader(), other.leader());
-        leave(stage.child().exited(), &panics.clone().into());
-        leave(stage.child().gone(), &panics.clone().into());
-        let waiter = thread::spawn({
-            let child = stage.child().clone();
-            move || smol::block_on(child.exited())
-        });
-        // It is the engine's thread that learns of this, and wakes.
-        leader.signal(Signal::USR1);
-        assert_eq!(stage.exit().status, Status::Exited(3));
-        assert_eq!(waiter.join().expect("it is woken").status, Status::Exited(3));
-        other_leader.signal(Signal::USR1);
-        assert_eq!(other.exit().status, Status::Exited(4));
-    }
-    assert!(panics.0.load(Ordering::Relaxed) >= 3);
+    // Should it take the engine with it, then only this process's.
+    alone(|| {
+        let panics = Arc::new(Panics(AtomicUsize::new(0)));
+        for _ in 0..3 {
+            let stage = Stage::play("trap-exit USR1 3 wait");
+            let other = Stage::play("trap-exit USR1 4 wait");
+            let (leader, other_leader) = (stage.leader(), other.leader());
+            leave(stage.child().exited(), &panics.clone().into());
+            leave(stage.child().gone(), &panics.clone().into());
+            let waiter = thread::spawn({
+                let child = stage.child().clone();
+                move || smol::block_on(child.exited())
+            });
+            // It is the engine's thread that learns of this, and wakes.
+            leader.signal(Signal::USR1);
+            assert_eq!(stage.exit().status, Status::Exited(3));
+            assert_eq!(waiter.join().expect("it is woken").status, Status::Exited(3));
+            other_leader.signal(Signal::USR1);
+            assert_eq!(other.exit().status, Status::Exited(4));
+        }
+        assert!(panics.0.load(Ordering::Relaxed) >= 3);
+    });
 }
 
 #[test]
