@@ -4,9 +4,11 @@ use std::fmt::Debug;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::DEADLINE;
+use crate::own::at_exit;
 
 /// Whether this pid runs; a zombie does not.
 pub fn alive(pid: u32) -> bool {
@@ -81,13 +83,28 @@ pub fn eventually<T: Debug>(what: &str, look: impl Fn() -> T, holds: impl Fn(&T)
     }
 }
 
-/// A fresh directory, below the target directory's place for such things.
+/// A fresh directory in the place for temporary files, by its real path. It is removed, with all that is in it, when
+/// this process exits.
 pub fn scratch(name: &str) -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let unique = NEXT.fetch_add(1, Ordering::Relaxed);
-    let path = std::env::temp_dir().join(format!("foster-test-{}-{unique}-{name}", std::process::id()));
-    fs::create_dir_all(&path).expect("a temporary directory");
+    let place = std::env::temp_dir().canonicalize().expect("a place for temporary files");
+    let path = place.join(format!("foster-test-{}-{unique}-{name}", std::process::id()));
+    fs::create_dir(&path).expect("nobody else has this name");
+    if unique == 0 {
+        at_exit(remove_scratch);
+    }
+    SCRATCH.lock().unwrap_or_else(PoisonError::into_inner).push(path.clone());
     path
+}
+
+static SCRATCH: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+extern "C" fn remove_scratch() {
+    for path in SCRATCH.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        // What cannot be removed harms nobody.
+        _ = fs::remove_dir_all(path);
+    }
 }
 
 fn pids() -> Vec<u32> {

@@ -1,6 +1,7 @@
 //! What a test needs and not every machine has.
 
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 /// Something that some tests need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,8 +20,14 @@ impl Feature {
     fn is_there(self) -> bool {
         match self {
             Feature::Root => is_root(),
-            Feature::PidNamespace => is_root() && Feature::Program("unshare").is_there(),
-            Feature::Freezer => is_root() && Path::new("/sys/fs/cgroup/freezer/cgroup.procs").exists(),
+            // In a container root may not.
+            Feature::PidNamespace => is_root() && can_make_a_pid_namespace(),
+            Feature::Freezer => {
+                let freezer = "/sys/fs/cgroup/freezer";
+                is_root()
+                    && Path::new(freezer).join("cgroup.procs").exists()
+                    && rustix::fs::access(freezer, rustix::fs::Access::WRITE_OK).is_ok()
+            }
             Feature::Program(name) => std::env::var_os("PATH")
                 .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(name).is_file())),
         }
@@ -37,6 +44,12 @@ pub fn needs(feature: Feature) -> bool {
         eprintln!("not run: this machine has no {feature:?}");
     }
     there
+}
+
+fn can_make_a_pid_namespace() -> bool {
+    let mut unshare = Command::new("unshare");
+    unshare.args(["-p", "-f", "--mount-proc", "--kill-child", "test", "-w", "/proc/sys/kernel/ns_last_pid"]);
+    unshare.stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
 fn is_root() -> bool {

@@ -1,5 +1,8 @@
 //! What a test or a puppet does to its own process.
-#![expect(unsafe_code, reason = "timers, dispositions and masks, which no crate of the workspace wraps")]
+#![expect(
+    unsafe_code,
+    reason = "timers, dispositions, masks and atexit, which no crate of the workspace wraps"
+)]
 
 use std::mem;
 use std::ptr;
@@ -40,4 +43,10 @@ pub fn block_signal(signal: Signal) {
         libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, ptr::null_mut())
     };
     assert_eq!(failed, 0, "{signal}");
+}
+
+/// Has this called when the process exits of its own accord.
+pub(crate) fn at_exit(act: extern "C" fn()) {
+    // SAFETY: it is a function that lives as long as the process and does not unwind into C, where a panic aborts.
+    unsafe { libc::atexit(act) };
 }

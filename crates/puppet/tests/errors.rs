@@ -65,7 +65,6 @@ fn found_and_not_executable() {
     // In PATH as well, and not called missing.
     let command = Command::new("plain").env("PATH", &directory);
     refused(&command, ErrorKind::NotExecutable, "plain");
-    fs::remove_dir_all(directory).expect("it is ours");
 }
 
 #[test]
@@ -74,7 +73,6 @@ fn the_interpreter_is_missing() {
     let script = file(&directory.join("script"), "#!/no/such/interpreter\n", 0o755);
     let error = refused(&Command::new(script), ErrorKind::NotFound, "script");
     assert!(error.to_string().contains("interpreter"), "{error}");
-    fs::remove_dir_all(directory).expect("it is ours");
 }
 
 #[test]
@@ -156,7 +154,6 @@ fn a_program_that_is_being_written_is_not_called_missing() {
     refused(&Command::new(&path), ErrorKind::NotExecutable, "busy");
     drop(writer);
     assert!(Command::new(&path).spawn().expect("nobody writes any more").wait().success());
-    fs::remove_dir_all(directory).expect("it is ours");
 }
 
 #[test]
@@ -165,15 +162,13 @@ fn a_script_without_an_interpreter_is_run_by_the_shell() {
     let script = file(&directory.join("script"), "echo \"ran with $# $1 $2\"\n", 0o755);
     assert_eq!(output(&Command::new(&script).args(["a b", "c"])), "ran with 2 a b c\n");
     assert_eq!(output(&Command::new("script").arg("x").env("PATH", &directory)), "ran with 1 x \n");
-    fs::remove_dir_all(directory).expect("it is ours");
 }
 
 #[test]
 fn a_program_is_looked_up_where_it_will_run() {
     let directory = scratch("lookup");
     file(&directory.join("tool"), "#!/bin/sh\necho found in $(pwd -P)\n", 0o755);
-    let real = directory.canonicalize().expect("it is there");
-    let found = format!("found in {}\n", real.display());
+    let found = format!("found in {}\n", directory.display());
     assert_eq!(output(&Command::new("./tool").current_dir(&directory)), found);
     let path = format!("/no/such:{}:/bin:/usr/bin", directory.display());
     assert_eq!(output(&Command::new("tool").env("PATH", &path).current_dir(&directory)), found);
@@ -187,5 +182,4 @@ fn a_program_is_looked_up_where_it_will_run() {
     file(&hidden.join("tool"), "not this", 0o644);
     let path = format!("{}:{path}", hidden.display());
     assert_eq!(output(&Command::new("tool").env("PATH", &path).current_dir(&directory)), found);
-    fs::remove_dir_all(directory).expect("it is ours");
 }

@@ -80,8 +80,7 @@ fn postgres_stops_fast_on_int_and_leaves_no_lock_file() {
     let Some(postgres) = Postgres::new() else { return };
     let stage = postgres.start("--stop-signal INT --signal-to leader -k 30");
     let group = server_group(&postgres.lock_file());
-    let helpers = helpers(group);
-    assert!(helpers.len() > 3, "{helpers:?}");
+    let helpers = eventually("its helpers", || helpers(group), |helpers| helpers.len() > 3);
     send(&stage, Signal::TERM);
     assert_eq!(stage.exit().status, Status::Exited(0), "{:?}", stage.heard());
     assert!(!postgres.lock_file().exists());
@@ -149,7 +148,7 @@ fn nginx_stops_gracefully_on_quit() {
     let Some(nginx) = Nginx::new() else { return };
     let stage = nginx.start("--stop-signal QUIT --signal-to leader -k 30");
     let group = server_group(&nginx.folder.join("pid"));
-    assert!(group_members(group).len() >= 3, "a master and its workers");
+    eventually("a master and its workers", || group_members(group), |members| members.len() >= 3);
     send(&stage, Signal::TERM);
     assert_eq!(stage.exit().status, Status::Exited(0));
     assert!(!nginx.folder.join("pid").exists());
