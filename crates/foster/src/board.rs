@@ -10,6 +10,9 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use tracing::debug;
+use tracing::level_filters::LevelFilter;
+
 use crate::{Event, EventKind, Exit, Stuck};
 
 #[derive(Debug, Default)]
@@ -35,20 +38,27 @@ pub(crate) struct State {
 const LOG: usize = 4096;
 
 impl Board {
-    /// Posts and gives back who must be woken once the caller holds no lock.
-    pub(crate) fn post(&self, event: Event) -> Wake<'_> {
+    /// Posts, and gives back who must be woken, and what is to be logged, once the caller holds no lock.
+    pub(crate) fn post<'a>(&'a self, label: &'a str, event: Event) -> Wake<'a> {
+        let mut log = Vec::new();
+        if LevelFilter::current() >= LevelFilter::DEBUG {
+            log.push((label, event.clone()));
+        }
         let mut state = self.state();
         match &event.kind {
             EventKind::Exited(exit) => state.exit = Some(exit.clone()),
             EventKind::Stuck(stuck) => state.end = Some(Err(stuck.clone())),
             EventKind::Gone => state.end = Some(Ok(())),
-            EventKind::Signalled(_) if state.events.len() >= LOG => return Wake::default(),
+            EventKind::Signalled(_) if state.events.len() >= LOG => {
+                return Wake { threads: None, tasks: Vec::new(), log };
+            }
             _ => {}
         }
         state.events.push(event);
         Wake {
             threads: (state.sleepers > 0).then_some(&self.changed),
             tasks: std::mem::take(&mut state.wakers).into_values().collect(),
+            log,
         }
     }
 
@@ -85,6 +95,8 @@ impl Board {
         context: &mut Context<'_>,
         look: impl FnOnce(&State) -> Option<T>,
     ) -> Poll<T> {
+        // Cloning a waker is somebody else's code too: before the lock.
+        let waker = context.waker().clone();
         let mut state = self.state();
         if let Some(seen) = look(&state) {
             return Poll::Ready(seen);
@@ -93,13 +105,9 @@ impl Board {
             state.next_key += 1;
             state.next_key
         });
-        let waker = context.waker();
-        if state.wakers.get(&key).is_some_and(|known| known.will_wake(waker)) {
-            return Poll::Pending;
-        }
-        let replaced = state.wakers.insert(key, waker.clone());
+        let replaced = state.wakers.insert(key, waker);
         drop(state);
-        // Dropping a waker is somebody else's code too: not under the lock.
+        // And so is dropping one: after it.
         drop(replaced);
         Poll::Pending
     }
@@ -118,18 +126,21 @@ impl Board {
     }
 }
 
-/// Who is to be woken. They are when this is dropped: hold it until no lock is held.
+/// Who is to be woken, and what is to be logged. Both are somebody else's code, and run when this is dropped: hold
+/// it until no lock is held, by declaring it before the lock's guard.
 #[derive(Debug, Default)]
 #[must_use]
 pub(crate) struct Wake<'a> {
     threads: Option<&'a Condvar>,
     tasks: Vec<Waker>,
+    log: Vec<(&'a str, Event)>,
 }
 
 impl<'a> Wake<'a> {
     pub(crate) fn and(&mut self, mut more: Wake<'a>) {
-        self.threads = self.threads.or(more.threads);
+        self.threads = self.threads.or(more.threads.take());
         self.tasks.append(&mut more.tasks);
+        self.log.append(&mut more.log);
     }
 }
 
@@ -138,9 +149,12 @@ impl Drop for Wake<'_> {
         if let Some(threads) = self.threads {
             threads.notify_all();
         }
+        // One that panics must not take the engine, or the others, with it.
         for waker in self.tasks.drain(..) {
-            // A waker that panics must not take the engine, or the other wakers, with it.
             _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+        }
+        for (run, event) in self.log.drain(..) {
+            _ = catch_unwind(|| debug!(run, event = ?event.kind, "event"));
         }
     }
 }

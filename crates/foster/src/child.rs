@@ -143,7 +143,7 @@ impl Child {
     /// The exit, if it is known: the leader is dead.
     pub fn try_wait(&self) -> Option<Exit> {
         self.exit().or_else(|| {
-            self.0.run.look();
+            self.0.run.look(false);
             self.exit()
         })
     }
@@ -171,7 +171,8 @@ impl Child {
     }
 
     /// Everything that happened to the run and will, from the start: an iterator that blocks, and a
-    /// [`next_event`](Events::next_event) for tasks. It is no handle: it does not keep the run alive.
+    /// [`next_event`](Events::next_event) for tasks. It is no handle: it does not keep the run alive. After 4,096
+    /// events no more [`EventKind::Signalled`] are recorded, so that the log of a long run stays small.
     pub fn events(&self) -> Events {
         Events { run: self.0.run.clone(), next: 0 }
     }

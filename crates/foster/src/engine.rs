@@ -17,7 +17,6 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
-use tracing::debug;
 
 use crate::board::{Board, Wake};
 use crate::lifecycle::{Effect, Fact, Lifecycle, News, Order, Output};
@@ -46,7 +45,11 @@ struct Held {
     exited: bool,
     /// How it ended, for the machine's news of the exit.
     ended: Option<(crate::watch::Ended, Instant, Vec<u32>)>,
-    /// When to look whether the tree is empty, and how long until the look after.
+    /// The leader's pidfd says that it is dead, and its status is kept from us: somebody traces it.
+    withheld: bool,
+    /// Why the last kill did not reach everybody.
+    refused: Option<io::Error>,
+    /// When to look again, and how long until the look after.
     look: Option<Instant>,
     pace: Duration,
     /// Where the run stands in the engine's timetable.
@@ -72,6 +75,8 @@ impl Run {
             tree,
             exited: false,
             ended: None,
+            withheld: false,
+            refused: None,
             look: None,
             pace: FIRST_LOOK,
             queued: None,
@@ -84,7 +89,7 @@ impl Run {
         let mut guard = run.held();
         if let Err(error) = engine.watch(id, &held.tree) {
             engine.runs().remove(&id);
-            held.tree.kill();
+            _ = held.tree.kill();
             held.tree.watch().wait_dead();
             return Err(error);
         }
@@ -97,14 +102,15 @@ impl Run {
 
     /// Gives an order. It has been carried out when this returns. To what is gone it is nothing.
     pub(crate) fn order(&self, order: Order) -> io::Result<()> {
+        // Declared first, so that it is dropped, and wakes, after the lock is given back.
+        let mut wake = Wake::default();
         let mut guard = self.held();
         let now = Instant::now();
         // What has happened already comes first, so that no signal is sent to what is known to be dead.
-        let mut wake = self.look_at_leader(&mut guard, now);
+        wake.and(self.look_at_leader(&mut guard, now));
         let Some(held) = guard.as_mut() else { return Ok(()) };
         held.machine.order(order, now);
         let (done, more) = self.drive(&mut guard, now);
-        drop(guard);
         wake.and(more);
         done
     }
@@ -120,23 +126,26 @@ impl Run {
         }
     }
 
-    /// Something may have become of the leader, or a deadline may have passed.
-    pub(crate) fn look(&self) {
+    /// Something may have become of the leader, or a deadline may have passed. `dead`: the leader's pidfd says so.
+    pub(crate) fn look(&self, dead: bool) {
+        let mut wake = Wake::default();
         let mut guard = self.held();
         let now = Instant::now();
-        let mut wake = self.look_at_leader(&mut guard, now);
-        if let Some(held) = guard.as_mut() {
-            held.queued = held.queued.filter(|queued| *queued > now);
-            if held.look.is_some_and(|look| look <= now) {
-                held.look = None;
-                if held.tree.is_empty() {
-                    held.machine.fact(Fact::Empty, now);
-                }
-            }
-            let (_, more) = self.drive(&mut guard, now);
-            wake.and(more);
+        wake.and(self.look_at_leader(&mut guard, now));
+        let Some(held) = guard.as_mut() else { return };
+        if dead && !held.exited && !held.withheld {
+            // Its tracer has to look first. The pidfd would be ready for ever; so we ask now and then.
+            held.withheld = true;
+            self.engine.unwatch(&held.tree);
         }
-        drop(guard);
+        if held.look.is_some_and(|look| look <= now) {
+            held.look = None;
+            if held.exited && held.tree.is_empty(now) {
+                held.machine.fact(Fact::Empty, now);
+            }
+        }
+        let (_, more) = self.drive(&mut guard, now);
+        wake.and(more);
     }
 
     /// The signal that stopped the leader, if it is stopped now.
@@ -149,8 +158,9 @@ impl Run {
         let Some(ended) = held.tree.leader_ended() else { return Wake::default() };
         held.exited = true;
         self.engine.unwatch(&held.tree);
-        let leftovers = if held.tree.is_empty() { Vec::new() } else { held.tree.members() };
-        let fact = Fact::Exited { status: ended.status, alone: leftovers.is_empty() };
+        held.withheld = false;
+        let (leftovers, alone) = held.tree.leftovers(now);
+        let fact = Fact::Exited { status: ended.status, alone };
         held.ended = Some((ended, now, leftovers));
         held.machine.fact(fact, now);
         self.drive(guard, now).1
@@ -160,25 +170,28 @@ impl Run {
     /// be delivered.
     fn drive(&self, guard: &mut Option<Held>, now: Instant) -> (io::Result<()>, Wake<'_>) {
         let mut result = Ok(());
+        let mut delivered = true;
         let mut happened = Vec::new();
         let Some(held) = guard.as_mut() else { return (result, Wake::default()) };
         let deadline = loop {
             match held.machine.poll(now) {
                 Output::Do(Effect::Signal(reach, signal)) => {
-                    debug!(run = %self.label, %signal, to = ?reach, "signalling");
-                    result = result.and(held.tree.signal(reach, signal));
+                    let sent = held.tree.signal(reach, signal);
+                    delivered = sent.is_ok();
+                    result = result.and(sent);
                 }
                 Output::Do(Effect::KillTree) => {
-                    debug!(run = %self.label, "killing the tree");
-                    held.tree.kill();
+                    held.refused = held.tree.kill().err();
                     held.pace = FIRST_LOOK;
                 }
                 Output::Do(Effect::Reap) => held.tree.reap(),
+                // What reached nobody is the caller's to know, by the error.
+                Output::Tell(News::Signalled(_)) if !delivered => {}
                 Output::Tell(news) => happened.extend(self.kind_of(held, news)),
                 Output::Wait(deadline) => break deadline,
             }
         };
-        if !held.machine.awaits_empty() {
+        if !held.machine.awaits_empty() && !held.withheld {
             held.look = None;
         } else if held.look.is_none() {
             held.look = now.checked_add(held.pace);
@@ -214,7 +227,8 @@ impl Run {
             News::Stuck => {
                 let mut pids = held.tree.members();
                 pids.extend((!held.exited).then(|| held.tree.leader()));
-                EventKind::Stuck(Stuck { label: self.label.clone(), pids })
+                let why = held.refused.as_ref().map(ToString::to_string);
+                EventKind::Stuck(Stuck { label: self.label.clone(), pids, why })
             }
             News::Exited { status, cause, forced } => {
                 let (ended, at, leftovers) = held.ended.take()?;
@@ -233,9 +247,8 @@ impl Run {
     }
 
     fn post(&self, kind: EventKind) -> Wake<'_> {
-        debug!(run = %self.label, event = ?kind, "event");
         let elapsed = self.started.0.elapsed();
-        self.board.post(Event { at: SystemTime::now(), elapsed, kind })
+        self.board.post(&self.label, Event { at: SystemTime::now(), elapsed, kind })
     }
 
     fn held(&self) -> MutexGuard<'_, Option<Held>> {
@@ -249,9 +262,20 @@ pub(crate) struct Engine {
     epoll: OwnedFd,
     timer: OwnedFd,
     runs: Mutex<HashMap<u64, Arc<Run>>>,
-    timetable: Mutex<BTreeSet<(Instant, u64)>>,
+    timetable: Mutex<Timetable>,
     next_id: AtomicU64,
 }
+
+/// When which run must be looked at.
+#[derive(Debug, Default)]
+struct Timetable {
+    entries: BTreeSet<(Instant, u64)>,
+    /// What the timer is set to. It is never later than the first entry.
+    armed: Option<Instant>,
+}
+
+/// How many deadlines are done before the exits have their turn again.
+const BATCH: usize = 32;
 
 /// What an event of the timer carries where the others carry the run's id.
 const TIMER: u64 = 0;
@@ -303,32 +327,38 @@ impl Engine {
             for event in &events {
                 match event.data.u64() {
                     TIMER => self.deadlines(),
-                    id => self.look(id),
+                    id => self.look(id, true),
                 }
             }
         }
     }
 
-    fn look(&self, id: u64) {
+    fn look(&self, id: u64, dead: bool) {
         let run = self.runs().get(&id).cloned();
         if let Some(run) = run {
-            run.look();
+            run.look(dead);
         }
     }
 
     fn deadlines(&self) {
         let mut ticks = [0; 8];
         _ = rustix::io::read(&self.timer, &mut ticks);
-        loop {
-            let next = self.timetable().first().copied();
-            match next {
-                Some((deadline, id)) if deadline <= Instant::now() => {
-                    self.timetable().remove(&(deadline, id));
-                    self.look(id);
-                }
-                Some((deadline, _)) => break self.arm(deadline),
-                None => break,
+        let mut due = Vec::with_capacity(BATCH);
+        {
+            let mut timetable = self.timetable();
+            timetable.armed = None;
+            let now = Instant::now();
+            while let Some(&(deadline, id)) = timetable.entries.first()
+                && deadline <= now
+                && due.len() < BATCH
+            {
+                timetable.entries.pop_first();
+                due.push(id);
             }
+            self.arm(&mut timetable);
+        }
+        for id in due {
+            self.look(id, false);
         }
     }
 
@@ -336,19 +366,24 @@ impl Engine {
     fn requeue(&self, id: u64, from: Option<Instant>, to: Option<Instant>) {
         let mut timetable = self.timetable();
         if let Some(from) = from {
-            timetable.remove(&(from, id));
+            timetable.entries.remove(&(from, id));
         }
         if let Some(to) = to {
-            timetable.insert((to, id));
-            if timetable.first() == Some(&(to, id)) {
-                self.arm(to);
-            }
+            timetable.entries.insert((to, id));
         }
+        self.arm(&mut timetable);
     }
 
-    fn arm(&self, deadline: Instant) {
+    /// Sets the timer to the first entry, unless it rings before that anyway. Under the timetable's lock, so that
+    /// what the timer is set to is what the table says.
+    fn arm(&self, timetable: &mut Timetable) {
+        let Some(&(first, _)) = timetable.entries.first() else { return };
+        if timetable.armed.is_some_and(|armed| armed <= first) {
+            return;
+        }
+        timetable.armed = Some(first);
         // A timer of zero would be disarmed.
-        let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_nanos(1));
+        let left = first.saturating_duration_since(Instant::now()).max(Duration::from_nanos(1));
         let it_value = Timespec {
             tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
             tv_nsec: left.subsec_nanos().into(),
@@ -370,7 +405,7 @@ impl Engine {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn timetable(&self) -> MutexGuard<'_, BTreeSet<(Instant, u64)>> {
+    fn timetable(&self) -> MutexGuard<'_, Timetable> {
         self.timetable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -66,7 +66,12 @@ impl Error {
 
     /// `doing` is a fragment that names the thing: "start `sh`".
     pub(crate) fn os(kind: ErrorKind, doing: impl fmt::Display, source: io::Error) -> Error {
-        Error(Arc::new(Inner { kind, message: one_line(doing.to_string()), source: Some(source) }))
+        let fix = match kind {
+            ErrorKind::NoDescriptors => "; close some, or raise the limit on open files (ulimit -n)",
+            ErrorKind::NoProcesses => "; end some, or raise the limit on processes (ulimit -u)",
+            _ => "",
+        };
+        Error(Arc::new(Inner { kind, message: one_line(format!("{doing}{fix}")), source: Some(source) }))
     }
 
     /// What kind of thing went wrong.
@@ -156,6 +161,8 @@ impl From<Error> for io::Error {
 pub struct Stuck {
     pub(crate) label: Arc<str>,
     pub(crate) pids: Vec<u32>,
+    /// What the system said to the kill, if it refused.
+    pub(crate) why: Option<String>,
 }
 
 impl Stuck {
@@ -171,7 +178,10 @@ impl fmt::Display for Stuck {
         for (i, pid) in self.pids.iter().enumerate() {
             write!(f, "{}pid {pid}", if i == 0 { "" } else { ", " })?;
         }
-        Ok(())
+        match &self.why {
+            Some(why) => write!(f, ": {why}"),
+            None => Ok(()),
+        }
     }
 }
 

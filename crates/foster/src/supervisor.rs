@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::error::short;
-use crate::{Child, Command, Error, ErrorKind, Exit, Stuck};
+use crate::{Cause, Child, Command, Error, ErrorKind, Exit, Stuck};
 
 /// Starts children until it is closed, and closes by stopping all of them, at the same time.
 ///
@@ -142,7 +142,7 @@ impl Supervisor {
     }
 
     fn outcome(&self, exit: Exit) -> Outcome {
-        if exit.cause != crate::Cause::Own && self.state().closing {
+        if matches!(exit.cause, Cause::Stopped | Cause::Killed) && self.state().closing {
             Outcome::Closing(Some(exit))
         } else if exit.success() {
             Outcome::Success(exit)

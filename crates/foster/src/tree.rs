@@ -8,7 +8,8 @@
 //! | `signal(reach, signal)` | reaches those processes and no stranger; `Ok` when nobody is left |
 //! | `kill()` | forces everything the tree holds |
 //! | `members()` | who lives, without the leader |
-//! | `is_empty()` | whether nobody lives but the leader |
+//! | `leftovers(now)` | when the leader has died: who lives, and whether that is nobody |
+//! | `is_empty(now)` | whether nobody lives but the leader; cheap enough to be asked often |
 //! | `reap()` | gives the leader's pid back |
 
 mod group;

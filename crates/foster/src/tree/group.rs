@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::io;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, getpgid};
 
@@ -22,12 +23,22 @@ pub(crate) struct Group {
     /// The group can be signalled by the leader's pidfd.
     pinned: bool,
     reaped: bool,
+    /// When `/proc` may be searched again, and how long until the time after.
+    search: Option<Instant>,
+    pace: Duration,
 }
+
+/// A search of `/proc` costs about 10 µs a process, and what it can tell beyond the kernel's quick answer is only
+/// that all who are left are zombies.
+const FIRST_SEARCH: Duration = Duration::from_millis(20);
+const SLOWEST_SEARCH: Duration = Duration::from_secs(10);
+/// Where the kernel has no quick answer.
+const SLOWEST_ONLY_SEARCH: Duration = Duration::from_secs(1);
 
 impl Group {
     pub(crate) fn new(leader: Pid, watch: Watch, own: bool) -> Group {
         let pinned = own && watch.pins_group();
-        Group { leader, watch, own, pinned, reaped: false }
+        Group { leader, watch, own, pinned, reaped: false, search: None, pace: FIRST_SEARCH }
     }
 
     pub(crate) fn watch(&self) -> &Watch {
@@ -61,27 +72,54 @@ impl Group {
         }
     }
 
-    /// At this level: the group, and the leader wherever it is.
-    pub(crate) fn kill(&self) {
-        // Errors are told by what is left afterwards.
-        _ = self.signal_group(Signal::KILL);
-        _ = self.watch.signal(Signal::KILL);
+    /// At this level: the group, and the leader wherever it is. The error is that of the first who could not be
+    /// killed; who is left tells the rest.
+    pub(crate) fn kill(&self) -> io::Result<()> {
+        let group = self.signal_group(Signal::KILL);
+        self.watch.signal(Signal::KILL).and(group)
     }
 
+    /// Everybody but the leader who lives; nobody where `/proc` is not ours to read.
     pub(crate) fn members(&self) -> Vec<u32> {
-        if self.own { live_members(self.leader) } else { Vec::new() }
+        self.find().map_or_else(Vec::new, |found| found.living)
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        if !self.own {
+    /// Who lives now that the leader is dead, and whether that is nobody.
+    pub(crate) fn leftovers(&mut self, now: Instant) -> (Vec<u32>, bool) {
+        if self.is_surely_empty() {
+            return (Vec::new(), true);
+        }
+        self.search = now.checked_add(self.pace);
+        match self.find() {
+            // Between the two looks the last may have died, and have been reaped.
+            Some(found) if found.living.is_empty() => (Vec::new(), found.all_dead || self.is_surely_empty()),
+            Some(found) => (found.living, false),
+            // The kernel says that somebody is there, and we cannot see who.
+            None => (Vec::new(), false),
+        }
+    }
+
+    /// Whether nobody lives but the leader. It says no while it is too early for another search.
+    pub(crate) fn is_empty(&mut self, now: Instant) -> bool {
+        if self.is_surely_empty() {
             return true;
         }
-        // The quick answer first: nobody at all. Else somebody is there, perhaps only zombies that their parent
-        // does not reap, and those are not alive.
-        if self.pinned && self.reaped && !self.watch.group_is_populated() {
-            return true;
+        if self.search.is_some_and(|search| now < search) {
+            return false;
         }
-        live_members(self.leader).is_empty()
+        let slowest = if self.pinned { SLOWEST_SEARCH } else { SLOWEST_ONLY_SEARCH };
+        self.pace = (self.pace * 2).min(slowest);
+        self.search = now.checked_add(self.pace);
+        self.find().is_some_and(|found| found.all_dead)
+    }
+
+    /// The kernel's quick answer, where it has one. Zombies that their parent does not reap count as somebody.
+    fn is_surely_empty(&self) -> bool {
+        !self.own || self.pinned && self.reaped && !self.watch.group_is_populated()
+    }
+
+    fn find(&self) -> Option<Found> {
+        if self.own { search(self.leader) } else { Some(Found { living: Vec::new(), all_dead: true }) }
     }
 
     pub(crate) fn reap(&mut self) {
@@ -125,23 +163,44 @@ impl Group {
     }
 }
 
-/// Everybody in the leader's group but the leader who is not a zombie, from `/proc`.
-fn live_members(leader: Pid) -> Vec<u32> {
-    let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
-    processes
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|pid| is_live_member(leader, *pid))
-        .collect()
+/// What `/proc` shows of a group.
+struct Found {
+    /// Everybody but the leader who is not a zombie.
+    living: Vec<u32>,
+    /// Nobody lives, and that was seen: there are zombies, the leader or others. A `/proc` that hides others'
+    /// processes shows nobody at all, which proves nothing.
+    all_dead: bool,
+}
+
+/// `None` where `/proc` is missing, or shows another pid namespace than ours.
+fn search(leader: Pid) -> Option<Found> {
+    let ours = fs::read_link("/proc/self").ok()?;
+    if ours.to_str()?.parse() != Ok(std::process::id()) {
+        return None;
+    }
+    let mut found = Found { living: Vec::new(), all_dead: false };
+    let mut zombies = false;
+    for entry in fs::read_dir("/proc").ok()?.flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        match state_in_group(leader, pid) {
+            Some(b'Z' | b'X') => zombies = true,
+            Some(_) if pid != leader.as_raw_nonzero().get().cast_unsigned() => found.living.push(pid),
+            _ => {}
+        }
+    }
+    found.all_dead = found.living.is_empty() && zombies;
+    Some(found)
 }
 
 fn is_live_member(leader: Pid, pid: u32) -> bool {
-    let leader = leader.as_raw_nonzero().get();
-    pid.cast_signed() != leader
-        && fs::read(format!("/proc/{pid}/stat"))
-            .ok()
-            .and_then(|stat| state_and_group(&stat))
-            .is_some_and(|(state, group)| group == leader && !matches!(state, b'Z' | b'X'))
+    state_in_group(leader, pid).is_some_and(|state| !matches!(state, b'Z' | b'X'))
+}
+
+/// The state letter of a process, if it is in the leader's group.
+fn state_in_group(leader: Pid, pid: u32) -> Option<u8> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let (state, group) = state_and_group(&stat)?;
+    (group == leader.as_raw_nonzero().get()).then_some(state)
 }
 
 /// Fields 3 and 5 of `/proc/PID/stat`, `proc_pid_stat(5)`. The name before them may hold anything but ends with
