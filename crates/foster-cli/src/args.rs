@@ -49,7 +49,7 @@ enum Verb {
 /// a third kills at once.
 ///
 /// Exit code: the program's own; 128 + n if signal n killed it; 124 if it timed out; 125 if foster failed; 126 if the
-/// program cannot be executed; 127 if there is no such program.
+/// program cannot be executed; 127 if there is no such program. Unlike timeout(1), 124 also where it had to be killed.
 #[derive(Args, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[command(override_usage = "foster run [OPTIONS] [--] COMMAND [ARGS…]")]
@@ -63,7 +63,7 @@ pub(crate) struct Run {
     #[arg(visible_alias = "signal", alias = "kill-signal")]
     pub(crate) stop_signal: Option<Signal>,
 
-    /// The time between asking and killing
+    /// The time between asking and killing; 0 kills at once, infinity never
     #[arg(short = 'k', long, value_name = "D", value_parser = values::span, help_heading = "Ending", allow_hyphen_values = true)]
     #[arg(default_value = "5s", visible_alias = "kill-after", alias = "kill-timeout")]
     pub(crate) grace: Span,
@@ -72,11 +72,11 @@ pub(crate) struct Run {
     #[arg(long, value_name = "D", value_parser = values::finite, allow_hyphen_values = true, help_heading = "Ending", default_value = "0")]
     pub(crate) splay: Duration,
 
-    /// Who gets the signals: group, leader, or leader-then-group\[:D\]; a kill goes to everything
+    /// Who gets the signals: group, leader, or leader-then-group[:D]; a kill goes to everything
     #[arg(long, value_name = "WHO", value_parser = values::target, help_heading = "Ending", default_value = "group")]
     pub(crate) signal_to: Target,
 
-    /// What becomes of what the program leaves behind: stop, kill, wait\[:D\] or leave \[default: kill; as PID 1: stop\]
+    /// What becomes of what the program leaves behind: stop, kill, wait[:D] or leave [default: kill; as PID 1: stop]
     #[arg(long, value_name = "WHAT", value_parser = values::leftovers, help_heading = "Ending")]
     pub(crate) leftovers: Option<Leftovers>,
 
@@ -88,7 +88,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "SIG", value_parser = values::signal, help_heading = "Ending")]
     pub(crate) parent_death_signal: Option<Signal>,
 
-    /// Stop the program when foster's standard input, a pipe, a socket or a terminal, is closed
+    /// Stop the program when foster's standard input, a pipe, a socket or a terminal, is closed, read or unread
     #[arg(long, help_heading = "Ending")]
     pub(crate) stop_on_stdin_eof: bool,
 

@@ -3,9 +3,21 @@
 //! `unsafe` because closing a number that somebody else gave us is taking it over.
 #![expect(unsafe_code, reason = "taking over descriptors by number")]
 
-use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::fs::File;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use rustix::io::{FdFlags, fcntl_getfd};
+
+/// Holds the places of standard streams that are closed, so that no file of foster's gets one of their numbers. They
+/// are close-on-exec: the program finds them closed, as foster did.
+pub(crate) fn hold_closed_streams() {
+    while let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
+        if null.as_raw_fd() > 2 {
+            return;
+        }
+        _ = null.into_raw_fd();
+    }
+}
 
 /// Those above stderr that a program would inherit. Asked before foster opens its own.
 pub(crate) fn inherited() -> Vec<RawFd> {

@@ -51,8 +51,10 @@ pub(crate) fn show(duration: Duration) -> String {
         (0, millis) => format!("{millis}ms"),
         (seconds, 0) if seconds < 60 => format!("{seconds}s"),
         (seconds, millis) if seconds < 60 => format!("{seconds}.{millis:03}s"),
-        (seconds, _) if seconds % 60 == 0 => format!("{}m", seconds / 60),
-        (seconds, _) => format!("{}m{}s", seconds / 60, seconds % 60),
+        (seconds, _) if seconds < 3_600 && seconds % 60 == 0 => format!("{}m", seconds / 60),
+        (seconds, _) if seconds < 3_600 => format!("{}m{}s", seconds / 60, seconds % 60),
+        (seconds, _) if seconds < 48 * 3_600 => format!("{}h{}m", seconds / 3_600, seconds / 60 % 60),
+        (seconds, _) => format!("{}d", seconds / 86_400),
     }
 }
 

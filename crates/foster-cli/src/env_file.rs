@@ -2,7 +2,8 @@
 //!
 //! Empty lines and lines that begin with `#` are left out, `export ` before a name is allowed, and a value may stand
 //! in single quotes (taken as it is) or in double quotes (with `\n`, `\t`, `\"`, `\\`). Nothing is expanded: what
-//! stands there is what the program gets.
+//! stands there is what the program gets. A comment may follow a quoted value; one without quotes goes to the end of
+//! its line.
 
 use std::path::Path;
 
@@ -44,14 +45,18 @@ fn parse(text: &str) -> Result<Vec<(String, String)>, Bad> {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let line = line.strip_prefix("export ").map_or(line, str::trim_start);
+        let exported = line.strip_prefix("export").filter(|rest| rest.starts_with([' ', '\t']));
+        let line = exported.map_or(line, str::trim_start);
         // What is cut off at the end does not count towards a column.
         let at = |part: &str| &whole[part.as_ptr() as usize - whole.as_ptr() as usize..];
         let Some((name, value)) = line.split_once('=') else {
             return Err(bad(at(line), "there is no = here; write NAME=VALUE"));
         };
         let name = name.trim_end();
-        if name.is_empty() || name.contains(char::is_whitespace) || line.contains('\0') {
+        if line.contains('\0') {
+            return Err(bad(at(line), "there is a NUL in this line; remove it"));
+        }
+        if name.is_empty() || name.contains(char::is_whitespace) {
             return Err(bad(at(line), "this is no name of a variable; write NAME=VALUE"));
         }
         let value = value.trim_start();
@@ -83,7 +88,8 @@ fn unquote(value: &str) -> Result<String, &'static str> {
             Some(plain) => inner.push(plain),
         }
     }
-    if chars.as_str().is_empty() { Ok(inner) } else { Err(AFTER) }
+    let after = chars.as_str().trim_start();
+    if after.is_empty() || after.starts_with('#') { Ok(inner) } else { Err(AFTER) }
 }
 
 #[cfg(test)]
@@ -92,14 +98,14 @@ mod tests {
 
     #[test]
     fn names_and_values_as_they_stand() {
-        let text =
-            "\u{feff}A=1\n\n# no\n  export B = two words \nC='$HOME # \"x\"'\nD=\"a\\tb\\\"\"\nE=\nF=x=y\r\n";
+        let text = "\u{feff}A=1\n\n# no\nexport\tT='x' # y\n  export B = two words \nC='$HOME # \"x\"'\nD=\"a\\tb\\\"\"\nE=\nF=x=y\r\n";
         let read: Vec<_> = parse(text).unwrap();
         let read: Vec<_> = read.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_eq!(
             read,
             [
                 ("A", "1"),
+                ("T", "x"),
                 ("B", "two words"),
                 ("C", "$HOME # \"x\""),
                 ("D", "a\tb\""),

@@ -7,7 +7,6 @@
 #![expect(unsafe_code, reason = "sigset_t, signalfd, and raising a signal at oneself")]
 
 use std::io;
-use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
@@ -24,30 +23,51 @@ pub(crate) struct Start {
     pub(crate) parent: Option<rustix::process::Pid>,
     /// What it is handed on besides stdin, stdout and stderr.
     pub(crate) descriptors: Vec<RawFd>,
-    before: libc::sigset_t,
+    before: Mask,
 }
 
 impl Start {
     /// The first thing that foster does.
     pub(crate) fn block_signals() -> Start {
         let signals = SignalState::current();
-        // SAFETY: sets of signals on the stack; SIGCHLD gets its default back because, ignored, it would have the
-        // kernel reap our children before we know how they ended.
-        let before = unsafe {
-            let (mut all, mut before): (libc::sigset_t, libc::sigset_t) = mem::zeroed();
-            libc::sigfillset(&raw mut all);
-            libc::sigprocmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
-            libc::signal(libc::SIGCHLD, libc::SIG_DFL);
-            before
-        };
-        Start { signals, parent: rustix::process::getppid(), descriptors: descriptors::inherited(), before }
+        let before = set_mask(ALL);
+        let descriptors = descriptors::inherited();
+        descriptors::hold_closed_streams();
+        // SAFETY: no handler is given. SIGCHLD gets its default back because, ignored, it would have the kernel reap
+        // our children before we know how they ended.
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+        Start { signals, parent: rustix::process::getppid(), descriptors, before }
     }
 
     /// For verbs that run nothing: they die of signals as any program.
     pub(crate) fn restore_signals(&self) {
-        // SAFETY: the set is the one that was in force.
-        unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const self.before, ptr::null_mut()) };
+        set_mask(self.before);
     }
+
+    /// Does something that may wait for somebody else, before there is a program that signals could be meant for: a
+    /// signal ends foster then, as it would end any program that has just been started.
+    pub(crate) fn interruptibly<T>(&self, act: impl FnOnce() -> T) -> T {
+        set_mask(self.before);
+        let done = act();
+        set_mask(ALL);
+        done
+    }
+}
+
+/// The kernel's set of signals. The C library's leaves out the two that it uses itself, and those are sent too.
+type Mask = u64;
+const ALL: Mask = !0;
+static ALL_SIGNALS: Mask = ALL;
+
+/// Sets this thread's mask and returns the one before.
+fn set_mask(mask: Mask) -> Mask {
+    let mut before: Mask = 0;
+    // SAFETY: reads and writes 8 bytes each, as the last argument says.
+    unsafe {
+        let size = size_of::<Mask>();
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const mask, &raw mut before, size);
+    }
+    before
 }
 
 /// Where the blocked signals are read.
@@ -73,14 +93,15 @@ pub(crate) enum Origin {
 
 impl Inbox {
     pub(crate) fn open() -> io::Result<Inbox> {
-        // SAFETY: a full set on the stack; the descriptor is new and ours.
-        unsafe {
-            let mut all: libc::sigset_t = mem::zeroed();
-            libc::sigfillset(&raw mut all);
-            match libc::signalfd(-1, &raw const all, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) {
-                -1 => Err(io::Error::last_os_error()),
-                descriptor => Ok(Inbox(OwnedFd::from_raw_fd(descriptor))),
-            }
+        let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
+        // SAFETY: reads 8 bytes, as the third argument says.
+        let opened = unsafe {
+            libc::syscall(libc::SYS_signalfd4, -1, &raw const ALL_SIGNALS, size_of::<Mask>(), flags)
+        };
+        match RawFd::try_from(opened) {
+            // SAFETY: the descriptor is new and ours.
+            Ok(descriptor @ 0..) => Ok(Inbox(unsafe { OwnedFd::from_raw_fd(descriptor) })),
+            _ => Err(io::Error::last_os_error()),
         }
     }
 
@@ -140,7 +161,7 @@ pub(crate) struct Rules {
 pub(crate) fn decide(arrived: Arrived, rules: &Rules, start: &SignalState) -> Meaning {
     let Arrived { signal, origin } = arrived;
     match (signal, origin) {
-        (Signal::CHLD, _) => return Meaning::Child,
+        (Signal::CHLD, Origin::Kernel) => return Meaning::Child,
         // Also when a job-control shell continues our whole group.
         (Signal::CONT, _) => return Meaning::Continue,
         // We suspended our own group, or wrote to a pipe that nobody reads.
@@ -175,15 +196,10 @@ pub(crate) fn decide(arrived: Arrived, rules: &Rules, start: &SignalState) -> Me
 /// Does what the signal does to a program that does not catch it, and returns if that is nothing, or once we were
 /// continued. `stops` also stops the rest of our job, as the terminal does.
 pub(crate) fn raise_default(signal: Signal, whole_group: bool) {
-    // SAFETY: sets on the stack; the signal's disposition is the default, which runs no code of ours.
-    unsafe {
-        let (mut one, mut before): (libc::sigset_t, libc::sigset_t) = mem::zeroed();
-        libc::sigemptyset(&raw mut one);
-        libc::sigaddset(&raw mut one, signal.number());
-        libc::kill(if whole_group { 0 } else { libc::getpid() }, signal.number());
-        libc::sigprocmask(libc::SIG_UNBLOCK, &raw const one, &raw mut before);
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const before, ptr::null_mut());
-    }
+    // SAFETY: no memory is passed; the signal's disposition is the default, which runs no code of ours.
+    unsafe { libc::kill(if whole_group { 0 } else { libc::getpid() }, signal.number()) };
+    set_mask(ALL & !(1 << (signal.number() - 1)));
+    set_mask(ALL);
 }
 
 /// Dies of the signal, so that the calling shell sees it and stops too. Leaves no core dump: that is the program's.

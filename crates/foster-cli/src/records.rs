@@ -3,13 +3,14 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 use foster::{Cause, Child, Error, ErrorKind, Event, EventKind, Exit, Status};
-use rustix::fs::{Access, access};
+use rustix::fs::{Access, OFlags, access, fcntl_getfl, fcntl_setfl};
 use serde::Serialize;
 
 use crate::say;
@@ -156,23 +157,43 @@ fn unix_seconds(at: SystemTime) -> f64 {
     at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
+/// Opens a file to write from its beginning. A pipe that nobody reads is an error, and no wait.
+pub(crate) fn create(path: &Path) -> io::Result<File> {
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path)?;
+    // Only the opening was not to wait; a slow reader is waited for, on a thread of its own.
+    fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
+    Ok(file)
+}
+
 /// Where the report goes: known to be writable before anything is started.
 #[derive(Debug)]
 pub(crate) struct ReportFile {
+    /// Without symbolic links.
     path: PathBuf,
-    /// A pipe, a terminal: there is nothing to rename over.
+    /// What cannot be renamed over: a pipe, a terminal, a file in a folder that is not ours to write.
     open: Option<File>,
 }
 
 impl ReportFile {
     pub(crate) fn open(path: &Path) -> io::Result<ReportFile> {
-        let known = path.metadata();
-        let special = known.as_ref().is_ok_and(|known| !known.is_file());
-        let open = if special { Some(File::options().write(true).open(path)?) } else { None };
-        if !special {
-            access(folder_of(path), Access::WRITE_OK | Access::EXEC_OK)?;
-        }
-        Ok(ReportFile { path: path.to_owned(), open })
+        let path = resolve(path)?;
+        let in_place = match path.symlink_metadata() {
+            Ok(known) if known.is_dir() => return Err(io::Error::from_raw_os_error(libc::EISDIR)),
+            Ok(known) => !known.is_file() || access(folder_of(&path), Access::WRITE_OK).is_err(),
+            Err(missing) if missing.kind() == io::ErrorKind::NotFound => {
+                access(folder_of(&path), Access::WRITE_OK | Access::EXEC_OK)?;
+                false
+            }
+            // A name that is too long, a folder that is not ours to enter.
+            Err(error) => return Err(error),
+        };
+        let open = in_place.then(|| open_in_place(&path)).transpose()?;
+        Ok(ReportFile { path, open })
     }
 
     /// The whole exit, if the leader has ended, and who is stuck, if anybody is.
@@ -215,20 +236,54 @@ impl ReportFile {
     fn try_write(&self, report: &Report<'_>) -> io::Result<()> {
         let mut text = serde_json::to_vec(report)?;
         text.push(b'\n');
-        if let Some(mut open) = self.open.as_ref() {
-            return open.write_all(&text);
+        if let Some(open) = &self.open {
+            return write_in_place(open.try_clone()?, text);
         }
-        // A reader sees the old file or the whole new one: it is written beside it and renamed.
-        let name = self.path.file_name().unwrap_or_default().display();
-        let beside = folder_of(&self.path).join(format!(".{name}.{}", std::process::id()));
-        let write = |text: &[u8]| {
-            let mut file = File::create(&beside)?;
-            file.write_all(text)?;
-            file.sync_data()?;
-            fs::rename(&beside, &self.path)
-        };
-        write(&text).inspect_err(|_| _ = fs::remove_file(&beside))
+        // A reader sees the old file or the whole new one: it is written beside it and renamed. The name is nobody's
+        // yet, so that nobody can have laid a link there.
+        let unique = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let beside = folder_of(&self.path).join(format!(".foster.{}.{unique}", std::process::id()));
+        let mut file = File::create_new(&beside)?;
+        let renamed = (file.write_all(&text).and_then(|()| file.sync_data()))
+            .and_then(|()| fs::rename(&beside, &self.path))
+            .inspect_err(|_| _ = fs::remove_file(&beside));
+        match renamed {
+            // It is a mount of its own, as a file that a container was given.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EXDEV)) => {
+                write_in_place(open_in_place(&self.path)?, text)
+            }
+            renamed => renamed,
+        }
     }
+}
+
+fn open_in_place(path: &Path) -> io::Result<File> {
+    let file = File::options().write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+    fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
+    Ok(file)
+}
+
+/// On a thread of its own, since a pipe that is full may never be read.
+fn write_in_place(mut file: File, text: Vec<u8>) -> io::Result<()> {
+    let (done, wait) = mpsc::channel();
+    let mut write = move || {
+        if file.metadata()?.is_file() {
+            file.set_len(0)?;
+        }
+        file.write_all(&text)
+    };
+    thread::Builder::new().name("report".to_string()).spawn(move || _ = done.send(write()))?;
+    wait.recv_timeout(READER).unwrap_or_else(|_| Err(io::Error::from_raw_os_error(libc::ETIMEDOUT)))
+}
+
+/// Follows symbolic links, also one that leads to a file that is not there yet.
+fn resolve(path: &Path) -> io::Result<PathBuf> {
+    if let Ok(known) = path.canonicalize() {
+        return Ok(known);
+    }
+    let path = fs::read_link(path).map_or(path.to_owned(), |target| folder_of(path).join(target));
+    let name = path.file_name().ok_or_else(|| io::Error::from_raw_os_error(libc::EISDIR))?;
+    Ok(folder_of(&path).canonicalize()?.join(name))
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -255,7 +310,11 @@ impl EventWriter {
                 let record = EventRecord::of(&event).and_then(|record| serde_json::to_vec(&record).ok());
                 let Some(mut line) = record else { continue };
                 line.push(b'\n');
-                if file.write_all(&line).is_err() {
+                if let Err(error) = file.write_all(&line) {
+                    // A reader that has seen enough is no failure.
+                    if error.kind() != io::ErrorKind::BrokenPipe {
+                        say::failure(&format!("cannot write the events: {}", say::plain(&error)));
+                    }
                     return;
                 }
             }

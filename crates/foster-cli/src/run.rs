@@ -9,7 +9,7 @@ use rustix::process::{getppid, set_parent_process_death_signal};
 
 use crate::args::{FAILED, Run};
 use crate::forward::{Arrived, Inbox, Origin, Start};
-use crate::records::{EventWriter, ReportFile};
+use crate::records::{self, EventWriter, ReportFile};
 use crate::say::{self, plain};
 use crate::terminal::Terminal;
 use crate::watch::{Bell, Watch};
@@ -52,6 +52,10 @@ impl Prepared {
                 "--stop-on-stdin-eof: standard input is no pipe, socket or terminal; connect it to one";
             return Err(say::failure(&what));
         }
+        let both = args.report.as_deref().zip(args.events.as_deref());
+        if both.is_some_and(|(report, events)| report == events) {
+            return Err(say::failure(&"--report and --events name the same file; name two"));
+        }
         let terminal = if args.new_session { None } else { Terminal::open() };
         let leftovers = args.leftovers.unwrap_or(if init { Leftovers::Stop } else { Leftovers::Kill });
         let command = command(args, start, terminal.as_ref()).map_err(|why| say::failure(&why))?;
@@ -65,7 +69,7 @@ impl Prepared {
             })
         });
         let events = args.events.as_deref().map(|path| {
-            File::create(path).map_err(|error| {
+            records::create(path).map_err(|error| {
                 failed(
                     &format!("cannot write the events `{}`; name a file you may write", path.display()),
                     &error,
@@ -101,7 +105,7 @@ impl Prepared {
         spawned.map_err(|error| {
             let code = match error.kind() {
                 ErrorKind::NotFound => 127,
-                ErrorKind::NotExecutable => 126,
+                ErrorKind::NotExecutable | ErrorKind::TooBig => 126,
                 _ => FAILED,
             };
             say::failure(&error);
@@ -164,7 +168,7 @@ fn command(args: &Run, start: &Start, terminal: Option<&Terminal>) -> Result<Com
         command = command.env_clear();
     }
     for file in &args.env_file {
-        for (name, value) in env_file::read(file)? {
+        for (name, value) in start.interruptibly(|| env_file::read(file))? {
             command = command.env(name, value);
         }
     }

@@ -47,6 +47,21 @@ pub(crate) fn plain(error: &io::Error) -> String {
     text.split(" (os error").next().unwrap_or(&text).to_string()
 }
 
+/// Less than `PIPE_BUF`, 4,096 bytes, whatever its letters.
+const LINE: usize = 1_000;
+
+/// A name, cut where it says enough.
+pub(crate) fn name(text: &str) -> String {
+    shown(text, 200)
+}
+
+fn shown(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_string(),
+    }
+}
+
 fn line(what: &impl Display) {
     let stderr = io::stderr();
     // A full pipe that nobody reads must not keep us from forwarding signals: then the line is lost. A line shorter
@@ -54,6 +69,7 @@ fn line(what: &impl Display) {
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     if poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], Some(&now)) == Ok(1) {
         let text = what.to_string().replace(['\n', '\r'], " ");
+        let text = shown(&text, LINE);
         // A terminal that has gone away, or a disk that is full, is no reason to stop working.
         _ = stderr.lock().write_all(format!("foster: {text}\n").as_bytes());
     }

@@ -89,6 +89,9 @@ pub(crate) fn rewrite(text: &str) -> Result<Rewrite, String> {
     if !from.is_catchable() {
         return Err(format!("{from} cannot be caught, so it cannot be rewritten"));
     }
+    if [Signal::CHLD, Signal::CONT].contains(&from) {
+        return Err(format!("{from} is what foster itself needs; rewrite another"));
+    }
     // `0` is dumb-init's way to say none.
     let to = if to.eq_ignore_ascii_case("none") || to == "0" { None } else { Some(signal(to)?) };
     Ok(Rewrite { from, to })

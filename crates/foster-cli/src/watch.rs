@@ -14,7 +14,7 @@ use crate::args::{FAILED, Run};
 use crate::forward::{self, Arrived, Meaning, Origin, Rules, Start};
 use crate::records::EventWriter;
 use crate::run::Prepared;
-use crate::say::Volume;
+use crate::say::{self, Volume};
 use crate::terminal::Terminal;
 use crate::{duration, init};
 
@@ -57,8 +57,10 @@ pub(crate) struct Watch<'a> {
     volume: Volume,
     rules: Rules,
     ledger: Ledger,
-    /// We stopped ourselves because the program was stopped.
-    suspended: bool,
+    /// We stopped ourselves because the program was stopped by this.
+    suspended: Option<Signal>,
+    /// The program is stopped, and its timers with it.
+    paused: bool,
     other_sides: OtherSides,
 }
 
@@ -73,6 +75,14 @@ struct Ledger {
     sent: Vec<Signal>,
     /// The terminal's Ctrl-C or Ctrl-\ came to us too.
     typed: bool,
+}
+
+impl Ledger {
+    fn note(&mut self, signal: Signal) {
+        if !self.sent.contains(&signal) {
+            self.sent.push(signal);
+        }
+    }
 }
 
 /// Whose other side may go away, and is watched for that.
@@ -101,7 +111,7 @@ impl<'a> Watch<'a> {
             rewrites: args.rewrite.clone(),
         };
         let volume = args.volume();
-        volume.say(Volume::Verbose, format_args!("started {}, pid {pid}", child.label()));
+        volume.say(Volume::Verbose, format_args!("started {}, pid {pid}", say::name(child.label())));
         Watch {
             args,
             start,
@@ -111,7 +121,8 @@ impl<'a> Watch<'a> {
             volume,
             rules,
             ledger: Ledger::default(),
-            suspended: false,
+            suspended: None,
+            paused: false,
             other_sides: OtherSides {
                 stdin: args.stop_on_stdin_eof,
                 // Under nohup a hang-up is no order.
@@ -141,8 +152,9 @@ impl<'a> Watch<'a> {
             while let Some(arrived) = self.prepared.inbox.next() {
                 self.arrived(arrived);
             }
-            if self.suspended {
-                // Nobody continued us: there was nobody to stop for.
+            // Nobody continued us, so nothing stopped us: there is no job control above us, and nobody else would
+            // continue a program that Ctrl-Z stopped. One that must not use the terminal waits for its end.
+            if self.suspended.take() == Some(Signal::TSTP) {
                 self.continued();
             }
         };
@@ -203,7 +215,7 @@ impl<'a> Watch<'a> {
     }
 
     fn pass(&mut self, signal: Signal) {
-        self.ledger.sent.push(signal);
+        self.ledger.note(signal);
         if let Err(error) = self.child.signal(signal) {
             self.volume.say(Volume::Normal, error);
         }
@@ -215,7 +227,7 @@ impl<'a> Watch<'a> {
         let signal_or_policy = signal.or(self.args.stop_signal).unwrap_or(Signal::TERM);
         match self.ledger.stops {
             1 => {
-                self.ledger.sent.push(signal_or_policy);
+                self.ledger.note(signal_or_policy);
                 drop(self.child.stop_with(signal_or_policy));
             }
             2 => {
@@ -224,7 +236,9 @@ impl<'a> Watch<'a> {
                 if self.ledger.asked {
                     self.pass(signal_or_policy);
                 } else {
-                    drop(self.child.stop_now());
+                    // It asks with this one, since nobody has been asked yet.
+                    self.ledger.note(signal_or_policy);
+                    drop(self.child.stop_now_with(signal_or_policy));
                 }
                 self.volume.say_to_person("asked again; once more kills");
             }
@@ -245,22 +259,38 @@ impl<'a> Watch<'a> {
         if self.prepared.init {
             init::reap_strangers(Some(self.pid));
         }
-        let Some(signal) = self.child.stopped().filter(|_| !self.suspended) else { return };
+        let Some(signal) = self.child.stopped() else {
+            if std::mem::take(&mut self.paused) {
+                // Somebody continued it past us.
+                self.child.resume();
+            }
+            return;
+        };
+        if std::mem::replace(&mut self.paused, true) {
+            return;
+        }
         let program = self.leader();
         if let Some(terminal) = &mut self.prepared.terminal {
             // It wanted the terminal, which our job has and it has not: give it, and let it go on.
             let wants = matches!(signal, Signal::TTIN | Signal::TTOU) && !self.args.same_group;
             if wants && program.is_some_and(|program| terminal.give_to(program)) {
+                self.paused = false;
                 self.pass(Signal::CONT);
                 return;
             }
-            if let Some(program) = program {
-                terminal.take_from(program);
-            }
+        }
+        self.child.pause();
+        if !matches!(signal, Signal::TSTP | Signal::TTIN | Signal::TTOU) {
+            // Not the terminal's business: a debugger, or a person with `kill -STOP`, who will continue it.
+            self.volume
+                .say(Volume::Verbose, format_args!("the program was stopped by {signal}; so is its time"));
+            return;
+        }
+        if let (Some(terminal), Some(program)) = (&self.prepared.terminal, program) {
+            terminal.take_from(program);
         }
         self.volume.say(Volume::Verbose, format_args!("the program was stopped by {signal}; stopping too"));
-        self.child.pause();
-        self.suspended = true;
+        self.suspended = Some(signal);
         // As the terminal would: our whole job stops, so that the shell takes over. Without a job-control shell
         // above us the kernel lets nothing happen.
         forward::raise_default(Signal::TSTP, true);
@@ -268,7 +298,8 @@ impl<'a> Watch<'a> {
 
     /// We were continued, by `fg`, by `bg`, or by a signal.
     fn continued(&mut self) {
-        self.suspended = false;
+        self.suspended = None;
+        self.paused = false;
         let program = self.leader();
         if !self.args.same_group
             && let (Some(terminal), Some(program)) = (&mut self.prepared.terminal, program)
@@ -285,7 +316,7 @@ impl<'a> Watch<'a> {
     }
 
     fn happened(&mut self, event: &EventKind) {
-        let name = self.child.label();
+        let name = say::name(self.child.label());
         match event {
             EventKind::Signalled(signal) => {
                 self.volume.say(Volume::Verbose, format_args!("sent {signal} to {name}"));
@@ -313,7 +344,7 @@ impl<'a> Watch<'a> {
     }
 
     fn exited(&self, exit: &Exit) {
-        let name = self.child.label();
+        let name = say::name(self.child.label());
         let program = Pid::from_raw(self.pid.cast_signed());
         if let (Some(terminal), Some(program)) = (&self.prepared.terminal, program) {
             terminal.restore(program);
@@ -349,10 +380,9 @@ impl<'a> Watch<'a> {
         if let Some(writer) = self.writer {
             writer.finish();
         }
-        if let Some(Exit {
-            status: Status::Signaled { signal: signal @ (Signal::INT | Signal::QUIT), .. },
-            ..
-        }) = exit
+        if let Some(exit) = exit
+            && let Status::Signaled { signal: signal @ (Signal::INT | Signal::QUIT), .. } = exit.status
+            && exit.cause == Cause::Own
         {
             // It was the terminal's: we got it too, or the program was in front and we sent none.
             let handed = self.prepared.terminal.as_ref().is_some_and(Terminal::was_handed);

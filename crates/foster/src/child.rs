@@ -108,9 +108,14 @@ impl Child {
         self.order_stop(Duration::ZERO, None)
     }
 
-    /// As [`stop`](Child::stop), asking with this signal in place of the policy's.
+    /// As [`stop`](Child::stop), asking with this signal in place of the policy's, unless it has been asked already.
     pub fn stop_with(&self, signal: Signal) -> Gone {
         self.order_stop(random_below(self.0.splay), Some(signal))
+    }
+
+    /// As [`stop_now`](Child::stop_now), asking with this signal, unless it has been asked already.
+    pub fn stop_now_with(&self, signal: Signal) -> Gone {
+        self.order_stop(Duration::ZERO, Some(signal))
     }
 
     /// Forces the whole tree, at once, whatever else is under way.

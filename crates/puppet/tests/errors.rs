@@ -50,8 +50,8 @@ fn no_such_program() {
     let error = refused(&Command::new("/no/such/program"), ErrorKind::NotFound, "/no/such/program");
     assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
     assert!(error.source().is_some());
-    // A file where a directory should be is as good as nothing.
-    refused(&Command::new("/dev/null/program"), ErrorKind::NotFound, "/dev/null/program");
+    // A file where a directory should be: env(1) calls that found, and not to be executed.
+    refused(&Command::new("/dev/null/program"), ErrorKind::NotExecutable, "/dev/null/program");
 }
 
 #[test]

@@ -15,7 +15,6 @@
 #![expect(unsafe_code, reason = "clone with shared memory, and the system calls between it and the exec")]
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, OsStr, OsString, c_char, c_int, c_void};
 use std::fs::OpenOptions;
 use std::io;
@@ -319,11 +318,10 @@ impl Words {
             })
         };
         let environment = environment(command)?;
-        let candidates =
-            candidates(&command.program, environment.get(OsStr::new("PATH")).map(OsString::as_os_str))
-                .iter()
-                .map(|candidate| nul("the program", candidate))
-                .collect::<Result<_, _>>()?;
+        let candidates = candidates(&command.program, path_of(&environment))
+            .iter()
+            .map(|candidate| nul("the program", candidate))
+            .collect::<Result<_, _>>()?;
         let directory = command
             .directory
             .as_ref()
@@ -350,22 +348,23 @@ impl Words {
     }
 }
 
-fn environment(command: &Command) -> Result<BTreeMap<OsString, OsString>, String> {
-    let mut environment: BTreeMap<OsString, OsString> =
-        if command.env_clear { BTreeMap::new() } else { std::env::vars_os().collect() };
+/// The host's, as it is and in its order, with the command's changes.
+fn environment(command: &Command) -> Result<Vec<(OsString, OsString)>, String> {
+    let mut environment: Vec<(OsString, OsString)> =
+        if command.env_clear { Vec::new() } else { std::env::vars_os().collect() };
     for (name, value) in &command.env {
         if name.is_empty() || name.as_bytes().contains(&b'=') {
-            return Err(format!(
-                "the variable name `{}` is empty or has a = in it",
-                short(&name.to_string_lossy())
-            ));
+            let name = short(&name.to_string_lossy());
+            return Err(format!("the variable name `{name}` is empty or has a = in it"));
         }
-        match value {
-            Some(value) => environment.insert(name.clone(), value.clone()),
-            None => environment.remove(name),
-        };
+        environment.retain(|(known, _)| known != name);
+        environment.extend(value.iter().map(|value| (name.clone(), value.clone())));
     }
     Ok(environment)
+}
+
+fn path_of(environment: &[(OsString, OsString)]) -> Option<&OsStr> {
+    environment.iter().find(|(name, _)| name == "PATH").map(|(_, path)| path.as_os_str())
 }
 
 /// Where `execvp(3)` looks: the program itself if there is a slash in it, else each directory of PATH.
@@ -466,10 +465,16 @@ fn refused(command: &Command, words: &Words, step: Step, errno: c_int) -> Error 
                 _ => {}
             }
             let kind = match errno {
-                libc::ENOENT | libc::ENOTDIR => ErrorKind::NotFound,
-                libc::EACCES | libc::EPERM | libc::ENOEXEC | libc::ETXTBSY | libc::EISDIR | libc::ELIBBAD => {
-                    ErrorKind::NotExecutable
-                }
+                libc::ENOENT => ErrorKind::NotFound,
+                libc::EACCES
+                | libc::EPERM
+                | libc::ENOEXEC
+                | libc::ENOTDIR
+                | libc::ETXTBSY
+                | libc::EISDIR
+                | libc::ELIBBAD
+                | libc::ELOOP
+                | libc::ENAMETOOLONG => ErrorKind::NotExecutable,
                 _ => ErrorKind::of(&error),
             };
             let fix = match errno {

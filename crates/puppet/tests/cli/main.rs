@@ -3,6 +3,7 @@
 mod bad_input;
 mod common;
 mod ending;
+mod hostile;
 mod init;
 mod records;
 mod servers;

@@ -121,7 +121,7 @@ fn every_event_keeps_to_the_schema() {
 #[test]
 fn events_go_to_a_pipe_while_they_happen() {
     // The reader hangs up after the first line: that stops nothing.
-    let stage = Stage::start(&foster_run("--events /dev/stdout", "drop-stdout trap-exit TERM 3 wait"));
+    let stage = Stage::start(&foster_run("--events /dev/stdout", "trap-exit TERM 3 drop-stdout wait"));
     stage.ready("leader");
     puppet::eventually(
         "the first event",
