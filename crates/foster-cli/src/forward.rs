@@ -59,6 +59,11 @@ type Mask = u64;
 const ALL: Mask = !0;
 static ALL_SIGNALS: Mask = ALL;
 
+/// For a thread of foster's: glibc unblocks in a new one the signal that it cancels threads with.
+pub(crate) fn block_signals_here() {
+    set_mask(ALL);
+}
+
 /// Sets this thread's mask and returns the one before.
 fn set_mask(mask: Mask) -> Mask {
     let mut before: Mask = 0;

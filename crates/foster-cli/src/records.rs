@@ -13,6 +13,7 @@ use foster::{Cause, Child, Error, ErrorKind, Event, EventKind, Exit, Status};
 use rustix::fs::{Access, OFlags, access, fcntl_getfl, fcntl_setfl};
 use serde::Serialize;
 
+use crate::forward::block_signals_here;
 use crate::say;
 
 /// The whole exit, and what it was of.
@@ -267,6 +268,7 @@ fn open_in_place(path: &Path) -> io::Result<File> {
 fn write_in_place(mut file: File, text: Vec<u8>) -> io::Result<()> {
     let (done, wait) = mpsc::channel();
     let mut write = move || {
+        block_signals_here();
         if file.metadata()?.is_file() {
             file.set_len(0)?;
         }
@@ -305,6 +307,7 @@ impl EventWriter {
         let events = child.events();
         let (writing, finished) = mpsc::channel();
         let write = move || {
+            block_signals_here();
             let _writing: Sender<()> = writing;
             for event in events {
                 let record = EventRecord::of(&event).and_then(|record| serde_json::to_vec(&record).ok());

@@ -311,9 +311,11 @@ impl Engine {
         });
         let ours = engine.clone();
         // The thread inherits the mask: no signal of the host is ever handled on it.
-        spawn::with_signals_blocked(|| {
-            thread::Builder::new().name("foster".to_string()).spawn(move || ours.work())
-        })?;
+        let work = move || {
+            // Once more: glibc unblocks in a new thread the signal that it cancels threads with.
+            spawn::with_signals_blocked(|| ours.work());
+        };
+        spawn::with_signals_blocked(|| thread::Builder::new().name("foster".to_string()).spawn(work))?;
         Ok(engine)
     }
 

@@ -72,8 +72,12 @@
 //! | the kill reaches the leader and its group | `kill(2)` of the group | a descendant with a group or session of its own escapes, as does a shell's job under `set -m` |
 //! | dropping the last handle kills and reaps | at once, on the thread that drops | a process that ends without dropping (`exit`, SIGKILL) leaves its children running |
 //! | the child starts clean | empty mask, default dispositions, only descriptors 0, 1, 2 | [`inherit_signals`](Command::inherit_signals), [`inherit_descriptors`](Command::inherit_descriptors) |
-//! | no process is left a zombie | the engine reaps, handle or no handle | |
+//! | no process is left a zombie | the engine reaps, handle or no handle | a program whose tracer holds it back is told when the tracer lets go |
 //! | what is killed and does not die is named | [`Stuck`], after [`Policy::patience`] | |
+//!
+//! Two things a host must not do. A `fork` without an exec takes the handles along and not the thread that serves them:
+//! in the new process nothing is told and no timeout is enforced. And a waker, which the background thread runs, must
+//! return soon, as executors' wakers do: while it runs, nobody else is told anything.
 //!
 //! What hands its work to another daemon (`systemd-run`, `docker`, `at`) is outside every tree.
 //!
