@@ -20,6 +20,15 @@ use crate::{Child, Error, Leftovers, Policy, Signal, SignalState, Target};
 /// signal mask and default dispositions, and no descriptor but stdin, stdout and stderr.
 ///
 /// ```
+/// // A clean start, whatever the host has blocked, ignored or left open.
+/// let look = r#"grep -E 'Sig(Blk|Ign):.*[1-9a-f]' /proc/self/status; [ -e /proc/$$/fd/3 ] && echo 3; true"#;
+/// let child = foster::Command::shell(look).stdout(foster::Stdio::Piped).spawn()?;
+/// let output = std::io::read_to_string(child.take_stdout().unwrap()).unwrap();
+/// assert_eq!(output, "");
+/// # Ok::<(), foster::Error>(())
+/// ```
+///
+/// ```
 /// use foster::{Command, Group, Stdio};
 ///
 /// let command = Command::new("sh").arg("-c").arg("exit 3");
@@ -28,6 +37,9 @@ use crate::{Child, Error, Leftovers, Policy, Signal, SignalState, Target};
 /// assert_eq!(command.to_string(), "sh -c 'exit 3'");
 /// assert_eq!(command.get_policy(), &foster::Policy::default());
 /// assert_eq!(command.get_group(), Group::Own);
+/// assert_eq!(command.get_current_dir(), None);
+/// assert_eq!(command.get_envs().count(), 0);
+/// assert!(matches!(Stdio::default(), Stdio::Inherit));
 /// assert_eq!(command.spawn()?.wait().shell_code(), Some(3));
 /// # Ok::<(), foster::Error>(())
 /// ```
