@@ -360,4 +360,8 @@ fn a_timeout_that_kills_is_the_leaders_and_leaves_the_rest_its_grace() {
     let mut detached = Script::new(Policy { timeout_kills: true, ..timeout(50) });
     detached.at(10).stop_now().says("[asked TERM], TERM to group, CONT to group, wait 40");
     detached.detach().says("wait 100");
+    // And it stands still while the tree does.
+    let mut paused = Script::new(Policy { timeout_kills: true, ..timeout(50) });
+    paused.at(10).stop_now().says("[asked TERM], TERM to group, CONT to group, wait 40");
+    paused.at(20).pause().says("").at(1000).resume().says("wait 30");
 }
