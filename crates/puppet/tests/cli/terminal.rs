@@ -96,7 +96,7 @@ fn a_program_that_ctrl_c_kills_takes_foster_and_the_shell_loop_with_it() {
 #[test]
 fn f40_ctrl_z_stops_the_tree_and_its_timers_and_fg_continues_both() {
     // With one group for both, only the program itself is foster's to end; so it has no worker there.
-    for (options, worker) in [("-t 3", "fork worker [ wait ]"), ("-t 3 --same-group", "")] {
+    for (options, worker) in [("-t 6", "fork worker [ wait ]"), ("-t 6 --same-group", "")] {
         let terminal = Terminal::shell();
         let script = format!("{worker} trap USR1 alive trap-exit USR2 5 wait");
         terminal.type_keys(&format!("{}; echo code-$?\n", line(options, &script)));
@@ -112,7 +112,7 @@ fn f40_ctrl_z_stops_the_tree_and_its_timers_and_fg_continues_both() {
             eventually("its worker too", || state(worker), |state| *state == Some('T'));
         }
         // Longer than the timeout: while it is stopped, the time stands still.
-        std::thread::sleep(std::time::Duration::from_millis(3_500));
+        std::thread::sleep(std::time::Duration::from_millis(6_500));
         terminal.type_keys("fg\n");
         eventually("it goes on", || state(leader), |state| matches!(state, Some('S' | 'R')));
         let actor = Actor::of(leader);
