@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use foster::{Signal, SignalState};
+use rustix::process::Pid;
 
 use crate::descriptors;
 use crate::values::Rewrite;
@@ -20,10 +21,16 @@ use crate::values::Rewrite;
 pub(crate) struct Start {
     /// What the program is to start with.
     pub(crate) signals: SignalState,
-    pub(crate) parent: Option<rustix::process::Pid>,
+    pub(crate) parent: Option<Pid>,
     /// What it is handed on besides stdin, stdout and stderr.
     pub(crate) descriptors: Vec<RawFd>,
     before: Mask,
+}
+
+/// Our process group; `None` if it is outside our pid namespace, where rustix's function panics.
+pub(crate) fn own_group() -> Option<Pid> {
+    // SAFETY: no memory is passed.
+    Pid::from_raw(unsafe { libc::getpgrp() })
 }
 
 impl Start {

@@ -8,8 +8,10 @@ use std::fs::OpenOptions;
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::process::{Pid, getpgrp};
+use rustix::process::{Pid, setpgid};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr, tcsetpgrp};
+
+use crate::forward;
 
 /// Our controlling terminal, if we have one and our job is in its foreground or may come there.
 #[derive(Debug)]
@@ -25,7 +27,8 @@ impl Terminal {
     pub(crate) fn open() -> Option<Terminal> {
         let tty: OwnedFd = OpenOptions::new().read(true).write(true).open("/dev/tty").ok()?.into();
         let before = tcgetattr(&tty).ok();
-        Some(Terminal { tty, ours: getpgrp(), before, handed: false })
+        let ours = forward::own_group().or_else(|| group_of_our_own(&tty))?;
+        Some(Terminal { tty, ours, before, handed: false })
     }
 
     /// Whether the program should start in the foreground: we are there, and it would read what is typed. One that
@@ -73,6 +76,19 @@ impl Terminal {
             }
         }
     }
+}
+
+/// After `unshare --pid`, or `nsenter`, our group is outside our pid namespace and has no number to put in front. As a
+/// shell does there, we lead one of our own; the job's shell takes the terminal back itself.
+fn group_of_our_own(tty: &OwnedFd) -> Option<Pid> {
+    // A group that is in front and has a number is not ours.
+    let in_front = tcgetpgrp(tty).is_err();
+    setpgid(None, None).ok()?;
+    let ours = forward::own_group()?;
+    if in_front {
+        _ = tcsetpgrp(tty, ours);
+    }
+    Some(ours)
 }
 
 impl AsFd for Terminal {

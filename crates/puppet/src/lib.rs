@@ -16,8 +16,8 @@ mod stage;
 pub use actor::Actor;
 pub use alone::{alone, alone_under};
 pub use look::{
-    alive, children, command_line, descriptors, eventually, group_members, scratch, state, status_field,
-    zombies,
+    alive, children, command_line, descriptors, eventually, group_and_session, group_members, scratch, state,
+    status_field, zombies,
 };
 pub use needs::{Feature, needs};
 pub use own::{block_signal, ignore_signal, limit_life};

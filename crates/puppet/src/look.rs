@@ -40,6 +40,14 @@ pub fn zombies() -> Vec<u32> {
     children().into_iter().filter(|pid| state(*pid) == Some('Z')).collect()
 }
 
+/// The group and the session of a process; 0 for one that is outside our pid namespace.
+#[track_caller]
+pub fn group_and_session(pid: u32) -> (u32, u32) {
+    let stat = stat(pid).expect("it is there");
+    let number = |field: usize| stat[field].parse().expect("a number");
+    (number(2), number(3))
+}
+
 /// The words of a process, `None` when there is no such process.
 pub fn command_line(pid: u32) -> Option<Vec<String>> {
     let bytes = fs::read(format!("/proc/{pid}/cmdline")).ok()?;

@@ -146,10 +146,9 @@ impl Puppet {
             }
             "where" => self.say(&std::env::current_dir().map_err(text)?.to_string_lossy()),
             "ids" => {
-                let (group, session) =
-                    (rustix::process::getpgrp(), rustix::process::getsid(None).map_err(text)?);
-                let (group, session) = (group.as_raw_nonzero(), session.as_raw_nonzero());
-                self.say(&format!("pid {} group {group} session {session}", std::process::id()));
+                let pid = std::process::id();
+                let (group, session) = puppet::group_and_session(pid);
+                self.say(&format!("pid {pid} group {group} session {session}"));
             }
             "read" => {
                 let mut line = String::new();

@@ -143,9 +143,7 @@ fn f35_no_sibling_holds_the_end_of_a_pipe() {
 
 #[test]
 fn a_child_gets_the_group_that_was_asked_for() {
-    let (group, session) =
-        (rustix::process::getpgrp(), rustix::process::getsid(None).expect("we are in one"));
-    let (group, session) = (group.as_raw_nonzero(), session.as_raw_nonzero());
+    let (group, session) = puppet::group_and_session(std::process::id());
     for asked in [Group::Own, Group::Session, Group::Same] {
         let stage = Stage::start(&puppet("ids wait").group(asked));
         let pid = stage.leader().pid();

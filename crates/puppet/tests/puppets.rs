@@ -52,7 +52,7 @@ fn it_reads_and_tells_where_and_who_it_is() {
     for said in ["a line", "end of input", "word", "unset", &directory.to_string_lossy()] {
         stage.expect(&format!("leader: {said}"));
     }
-    let session = rustix::process::getsid(None).expect("we are in one").as_raw_nonzero();
+    let (_, session) = puppet::group_and_session(std::process::id());
     stage.expect(&format!("leader: pid {pid} group {pid} session {session}"));
 }
 

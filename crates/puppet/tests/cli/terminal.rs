@@ -3,7 +3,7 @@
 use std::os::unix::process::ExitStatusExt;
 
 use foster::Signal;
-use puppet::{Actor, eventually, program, state};
+use puppet::{Actor, Feature, eventually, needs, program, state};
 
 use crate::common::{Terminal, foster};
 
@@ -43,6 +43,23 @@ fn f06_a_program_that_cleans_up_on_ctrl_c_is_waited_for() {
     let between = terminal.expect("leader: cleaned");
     assert!(!between.contains("$ "), "no prompt before the program is done: {between}");
     terminal.expect("code-3");
+    terminal.type_keys("exit\n");
+}
+
+#[test]
+fn a_group_that_has_no_number_here_hands_on_the_terminal_too() {
+    if !needs(Feature::PidNamespace) {
+        return;
+    }
+    let terminal = Terminal::shell();
+    // What `unshare` starts is in a group from outside its namespace.
+    let inside = line("", "read trap-exit INT 4 wait");
+    terminal.type_keys(&format!("unshare -p -f --mount-proc {inside}; echo code-$?\n"));
+    terminal.expect("leader: ready ");
+    terminal.type_keys("typed\n");
+    terminal.expect("leader: typed");
+    terminal.type_keys("\x03");
+    terminal.expect("code-4");
     terminal.type_keys("exit\n");
 }
 
