@@ -143,7 +143,7 @@ impl EventRecord {
             EventKind::Forced => What::Forced,
             EventKind::Stuck(stuck) => What::Stuck { pids: stuck.pids().to_vec() },
             EventKind::Exited(exit) => What::Exited { exit: exit.into() },
-            EventKind::Gone => What::Gone,
+            EventKind::Gone(_) => What::Gone,
             _ => return None,
         };
         Some(EventRecord {

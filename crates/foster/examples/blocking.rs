@@ -15,7 +15,7 @@ fn main() -> Result<(), foster::Error> {
 
     // One that obeys, stopped from here.
     let child = Command::new("sleep").arg("60").spawn()?;
-    let exit = child.stop().wait()?;
+    let exit = child.stop().wait()?.exit;
     println!("sleep: {}, {:?}", exit.status, exit.cause);
     Ok(())
 }

@@ -17,7 +17,7 @@ async fn main() -> Result<(), Error> {
     tokio::select! {
         exit = child.exited() => println!("ended by itself: {}", exit.status),
         () = tokio::time::sleep(std::time::Duration::from_millis(100)) => {
-            println!("stopped: {}", child.stop().await?.status);
+            println!("stopped: {}", child.stop().await?.exit.status);
         }
     }
     Ok(())

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tracing::debug;
 use tracing::level_filters::LevelFilter;
 
-use crate::{Event, EventKind, Exit, Stuck};
+use crate::{Event, EventKind, Exit, Proof, Stuck};
 
 #[derive(Debug, Default)]
 pub(crate) struct Board {
@@ -25,7 +25,7 @@ pub(crate) struct Board {
 pub(crate) struct State {
     pub(crate) exit: Option<Exit>,
     /// `Err` while the tree is stuck, `Ok` once nothing is left of it.
-    pub(crate) end: Option<Result<(), Stuck>>,
+    pub(crate) end: Option<Result<Proof, Stuck>>,
     pub(crate) events: Vec<Event>,
     wakers: BTreeMap<u64, Waker>,
     next_key: u64,
@@ -48,7 +48,7 @@ impl Board {
         match &event.kind {
             EventKind::Exited(exit) => state.exit = Some(exit.clone()),
             EventKind::Stuck(stuck) => state.end = Some(Err(stuck.clone())),
-            EventKind::Gone => state.end = Some(Ok(())),
+            EventKind::Gone(proof) => state.end = Some(Ok(*proof)),
             EventKind::Signalled(_) if state.events.len() >= LOG => {
                 return Wake { threads: None, tasks: Vec::new(), log };
             }

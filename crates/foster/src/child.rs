@@ -13,8 +13,8 @@ use crate::engine::{Engine, Run};
 use crate::error::short;
 use crate::lifecycle::Order;
 use crate::spawn::{self, Started};
-use crate::tree::Tree;
-use crate::{Command, Error, ErrorKind, Event, EventKind, Exit, Group, Signal, Stuck};
+use crate::tree::{self, Tree};
+use crate::{Command, Contained, Error, ErrorKind, Event, EventKind, Exit, Group, Proof, Signal, Stuck};
 
 /// A handle on one run. Clones are handles on the same run; all may be used from any thread or task at any time.
 ///
@@ -34,6 +34,7 @@ pub struct Child(Arc<Handle>);
 struct Handle {
     run: Arc<Run>,
     pid: u32,
+    contained: Contained,
     splay: Duration,
     detached: AtomicBool,
     pipes: Mutex<Pipes>,
@@ -54,18 +55,19 @@ impl Child {
         let engine = Engine::get().map_err(refused)?;
         let now = (Instant::now(), SystemTime::now());
         let Started { pid, watch, stdin, stdout, stderr } = spawn::start(command)?;
-        let tree = Tree::new(pid, watch, command.group != Group::Same);
-        let pid = tree.leader();
+        let tree: Box<dyn Tree> =
+            Box::new(tree::Group::new(pid, watch, command.group != Group::Same, Vec::new()));
+        let (pid, contained) = (tree.leader(), tree.contained());
         let policy = command.policy.clone();
         let splay = policy.splay;
         let label = command.get_label().into();
-        let run = Run::admit(engine, label, policy, pid, tree, now).map_err(refused)?;
+        let run = Run::admit(engine, label, policy, tree, now).map_err(refused)?;
         let pipes = Mutex::new(Pipes {
             stdin: stdin.map(ChildStdin::from),
             stdout: stdout.map(ChildStdout::from),
             stderr: stderr.map(ChildStderr::from),
         });
-        Ok(Child(Arc::new(Handle { run, pid, splay, detached: AtomicBool::new(false), pipes })))
+        Ok(Child(Arc::new(Handle { run, pid, contained, splay, detached: AtomicBool::new(false), pipes })))
     }
 
     /// The leader's pid, or `None` once it is known to be dead: then the number may be somebody else's.
@@ -76,6 +78,11 @@ impl Child {
     /// The command's label; see [`Command::label`].
     pub fn label(&self) -> &str {
         &self.0.run.label
+    }
+
+    /// What holds the tree, and what was tried in vain to hold it more firmly.
+    pub fn containment(&self) -> &Contained {
+        &self.0.contained
     }
 
     /// Delivers one signal, without an intent, to the policy's [`target`](crate::Policy::target): by default each
@@ -203,7 +210,7 @@ impl Child {
     }
 
     pub(crate) fn is_gone(&self) -> bool {
-        self.0.run.board.read(|state| matches!(state.end, Some(Ok(()))))
+        self.0.run.board.read(|state| matches!(state.end, Some(Ok(_))))
     }
 
     fn pipes<T>(&self, take: impl FnOnce(&mut Pipes) -> T) -> T {
@@ -260,7 +267,7 @@ impl Drop for Exited {
 /// The end of a whole tree: what an order returns, to wait for or to await. The order stands whether or not anybody
 /// does.
 ///
-/// `Ok` is the leader's exit once nothing of the tree is left (or what is left was to be left, by
+/// `Ok` is the [`End`] once nothing of the tree is left (or what is left was to be left, by
 /// [`Leftovers::Leave`](crate::Leftovers::Leave)). `Err` names those that were killed and did not die within the
 /// policy's patience.
 #[derive(Debug)]
@@ -269,34 +276,44 @@ pub struct Gone {
     key: Option<u64>,
 }
 
+/// How a run ended, and by what it is known that nothing of it is left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct End {
+    /// The leader's exit.
+    pub exit: Exit,
+    /// Why nothing can be left.
+    pub proof: Proof,
+}
+
 impl Gone {
     /// Blocks until the tree is gone.
     ///
     /// # Errors
     ///
     /// [`Stuck`]: killed, and still there.
-    pub fn wait(&self) -> Result<Exit, Stuck> {
+    pub fn wait(&self) -> Result<End, Stuck> {
         let end = self.child.0.run.board.wait(None, Gone::look);
         end.expect("a wait without a deadline ends with an end")
     }
 
     /// As [`wait`](Gone::wait), but no longer than this; `None` if the tree is still there then.
-    pub fn wait_timeout(&self, timeout: Duration) -> Option<Result<Exit, Stuck>> {
+    pub fn wait_timeout(&self, timeout: Duration) -> Option<Result<End, Stuck>> {
         self.child.0.run.board.wait(Instant::now().checked_add(timeout), Gone::look)
     }
 
-    fn look(state: &crate::board::State) -> Option<Result<Exit, Stuck>> {
+    fn look(state: &crate::board::State) -> Option<Result<End, Stuck>> {
         match state.end.as_ref()? {
-            Ok(()) => state.exit.clone().map(Ok),
+            Ok(proof) => state.exit.clone().map(|exit| Ok(End { exit, proof: *proof })),
             Err(stuck) => Some(Err(stuck.clone())),
         }
     }
 }
 
 impl Future for Gone {
-    type Output = Result<Exit, Stuck>;
+    type Output = Result<End, Stuck>;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<Exit, Stuck>> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<End, Stuck>> {
         let this = &mut *self;
         this.child.0.run.board.poll(&mut this.key, context, Gone::look)
     }
@@ -337,7 +354,7 @@ impl Events {
     fn look(next: usize, state: &crate::board::State) -> Option<Seen> {
         match state.events.get(next) {
             Some(event) => Some(Seen::Event(event.clone())),
-            None => matches!(state.events.last()?.kind, EventKind::Gone).then_some(Seen::End),
+            None => matches!(state.events.last()?.kind, EventKind::Gone(_)).then_some(Seen::End),
         }
     }
 

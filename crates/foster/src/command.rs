@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Child, Error, Leftovers, Policy, Signal, SignalState, Target};
+use crate::{Child, Containment, Error, Leftovers, Level, Policy, Signal, SignalState, Target};
 
 /// What to run, where, with what, and under which [`Policy`].
 ///
@@ -37,6 +37,7 @@ use crate::{Child, Error, Leftovers, Policy, Signal, SignalState, Target};
 /// assert_eq!(command.to_string(), "sh -c 'exit 3'");
 /// assert_eq!(command.get_policy(), &foster::Policy::default());
 /// assert_eq!(command.get_group(), Group::Own);
+/// assert_eq!(command.get_containment(), foster::Containment::Auto);
 /// assert_eq!(command.get_current_dir(), None);
 /// assert_eq!(command.get_envs().count(), 0);
 /// assert!(matches!(Stdio::default(), Stdio::Inherit));
@@ -57,6 +58,10 @@ pub struct Command {
     pub(crate) foreground: bool,
     pub(crate) signals: StartSignals,
     pub(crate) inherit_descriptors: bool,
+    pub(crate) containment: Containment,
+    pub(crate) require: Option<Level>,
+    pub(crate) twin: bool,
+    pub(crate) no_new_privs: bool,
     pub(crate) policy: Policy,
     label: Option<String>,
 }
@@ -126,6 +131,10 @@ impl Command {
             foreground: false,
             signals: StartSignals::Clean,
             inherit_descriptors: false,
+            containment: Containment::Auto,
+            require: None,
+            twin: false,
+            no_new_privs: false,
             policy: Policy::default(),
             label: None,
         }
@@ -229,6 +238,39 @@ impl Command {
     /// gets stdin, stdout and stderr and nothing else.
     pub fn inherit_descriptors(mut self, inherit: bool) -> Command {
         self.inherit_descriptors = inherit;
+        self
+    }
+
+    /// What is to hold the tree. Default: [`Containment::Auto`]. [`Child::containment`](crate::Child::containment)
+    /// tells what was got.
+    pub fn containment(mut self, containment: Containment) -> Command {
+        self.containment = containment;
+        self
+    }
+
+    /// Starts nothing where this machine cannot hold the tree this firmly: that is then the error. Default: whatever
+    /// [`containment`](Command::containment) gives. Where [`Level::Grouped`] is required, [`Mechanism::Landlock`] is
+    /// also tried, which the program may notice.
+    ///
+    /// [`Mechanism::Landlock`]: crate::Mechanism::Landlock
+    pub fn require(mut self, level: Level) -> Command {
+        self.require = Some(level);
+        self
+    }
+
+    /// Starts a second guard that watches the first, so that the tree also ends when one of them and we are killed
+    /// together. For long runs; it costs another process and about 0.1 ms. Default: off. Without a guard it does
+    /// nothing, nor with [`Mechanism::PidNamespace`](crate::Mechanism::PidNamespace), which needs none.
+    pub fn twin(mut self, twin: bool) -> Command {
+        self.twin = twin;
+        self
+    }
+
+    /// Takes from the program the chance to get privileges by `execve(2)`: setuid bits do nothing in its tree;
+    /// `PR_SET_NO_NEW_PRIVS` of `prctl(2)`. Default: off. For those who are not root,
+    /// [`Mechanism::Landlock`](crate::Mechanism::Landlock) needs it.
+    pub fn no_new_privs(mut self, no_new_privs: bool) -> Command {
+        self.no_new_privs = no_new_privs;
         self
     }
 
@@ -339,6 +381,11 @@ impl Command {
     /// The process group it starts in.
     pub fn get_group(&self) -> Group {
         self.group
+    }
+
+    /// What is to hold the tree.
+    pub fn get_containment(&self) -> Containment {
+        self.containment
     }
 
     /// The policy.

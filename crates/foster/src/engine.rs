@@ -21,8 +21,10 @@ use rustix::time::{
 use crate::board::{Board, Wake};
 use crate::lifecycle::{Effect, Fact, Lifecycle, News, Order, Output};
 use crate::spawn;
-use crate::tree::Tree;
-use crate::{Event, EventKind, Exit, Policy, Stuck};
+use crate::tree::proc::Process;
+use crate::tree::{Heard, Tree};
+use crate::watch::{Collect, Watch};
+use crate::{Event, EventKind, Exit, Policy, Proof, Stuck};
 
 /// One run, shared by its handles and the engine.
 #[derive(Debug)]
@@ -40,7 +42,7 @@ pub(crate) struct Run {
 #[derive(Debug)]
 struct Held {
     machine: Lifecycle,
-    tree: Tree,
+    tree: Box<dyn Tree>,
     /// The leader's end has been collected.
     exited: bool,
     /// How it ended, for the machine's news of the exit.
@@ -66,11 +68,10 @@ impl Run {
         engine: &'static Engine,
         label: Arc<str>,
         policy: Policy,
-        pid: u32,
-        tree: Tree,
+        tree: Box<dyn Tree>,
         started: (Instant, SystemTime),
     ) -> io::Result<Arc<Run>> {
-        let held = Held {
+        let mut held = Held {
             machine: Lifecycle::new(policy, started.0),
             tree,
             exited: false,
@@ -84,13 +85,12 @@ impl Run {
         let id = engine.next_id.fetch_add(1, Ordering::Relaxed);
         let run =
             Arc::new(Run { id, engine, label, board: Board::default(), started, held: Mutex::new(None) });
-        drop(run.post(EventKind::Started { pid }));
+        drop(run.post(EventKind::Started { pid: held.tree.leader() }));
         engine.runs().insert(id, run.clone());
         let mut guard = run.held();
-        if let Err(error) = engine.watch(id, &held.tree) {
+        if let Err(error) = engine.watch(id, held.tree.as_ref()) {
             engine.runs().remove(&id);
-            _ = held.tree.kill();
-            held.tree.watch().wait_dead();
+            held.tree.discard();
             return Err(error);
         }
         *guard = Some(held);
@@ -107,7 +107,7 @@ impl Run {
         let mut guard = self.held();
         let now = Instant::now();
         // What has happened already comes first, so that no signal is sent to what is known to be dead.
-        wake.and(self.look_at_leader(&mut guard, now));
+        wake.and(self.take_in(&mut guard, now));
         let Some(held) = guard.as_mut() else { return Ok(()) };
         held.machine.order(order, now);
         let (done, more) = self.drive(&mut guard, now);
@@ -131,12 +131,12 @@ impl Run {
         let mut wake = Wake::default();
         let mut guard = self.held();
         let now = Instant::now();
-        wake.and(self.look_at_leader(&mut guard, now));
+        wake.and(self.take_in(&mut guard, now));
         let Some(held) = guard.as_mut() else { return };
-        if dead && !held.exited && !held.withheld {
+        if dead && !held.exited && !held.withheld && held.tree.must_be_asked() {
             // Its tracer has to look first. The pidfd would be ready for ever; so we ask now and then.
             held.withheld = true;
-            self.engine.unwatch(&held.tree);
+            self.engine.unwatch(held.tree.as_ref());
         }
         if held.look.is_some_and(|look| look <= now) {
             held.look = None;
@@ -150,20 +150,52 @@ impl Run {
 
     /// The signal that stopped the leader, if it is stopped now.
     pub(crate) fn stopped(&self) -> Option<crate::Signal> {
-        self.held().as_ref().filter(|held| !held.exited).and_then(|held| held.tree.watch().stopped())
+        self.held().as_ref().filter(|held| !held.exited).and_then(|held| held.tree.stopped())
     }
 
-    fn look_at_leader(&self, guard: &mut Option<Held>, now: Instant) -> Wake<'_> {
-        let Some(held) = guard.as_mut().filter(|held| !held.exited) else { return Wake::default() };
-        let Some(ended) = held.tree.leader_ended() else { return Wake::default() };
-        held.exited = true;
-        self.engine.unwatch(&held.tree);
-        held.withheld = false;
-        let (leftovers, alone) = held.tree.leftovers(now);
-        let fact = Fact::Exited { status: ended.status, alone };
-        held.ended = Some((ended, now, leftovers));
-        held.machine.fact(fact, now);
-        self.drive(guard, now).1
+    /// Takes in what has become of the tree, and acts on it.
+    fn take_in(&self, guard: &mut Option<Held>, now: Instant) -> Wake<'_> {
+        let Some(held) = guard.as_mut() else { return Wake::default() };
+        let mut wake = Wake::default();
+        let mut news = false;
+        for heard in held.tree.hear() {
+            wake.and(self.post(match heard {
+                Heard::Suspended(signal) => EventKind::Suspended(signal),
+                Heard::Continued => EventKind::Continued,
+                Heard::GuardLost => {
+                    // What it held is not held any more: the promise is kept by ending it.
+                    held.machine.order(Order::Kill, now);
+                    news = true;
+                    EventKind::GuardLost
+                }
+            }));
+        }
+        if !held.exited
+            && let Some(ended) = held.tree.leader_ended()
+        {
+            held.exited = true;
+            if held.tree.must_be_asked() {
+                self.engine.unwatch(held.tree.as_ref());
+            }
+            held.withheld = false;
+            let (leftovers, alone) = held.tree.leftovers(now);
+            let fact = Fact::Exited { status: ended.status, alone };
+            held.ended = Some((ended, now, leftovers));
+            held.machine.fact(fact, now);
+            news = true;
+        }
+        if held.exited && !held.tree.must_be_asked() && held.tree.is_empty(now) {
+            held.machine.fact(Fact::Empty, now);
+            news = true;
+        }
+        if held.machine.is_emptied() && held.tree.reap() {
+            held.machine.fact(Fact::Reaped, now);
+            news = true;
+        }
+        if news {
+            wake.and(self.drive(guard, now).1);
+        }
+        wake
     }
 
     /// Performs what the machine says until it comes to rest. The error is that of the first signal that could not
@@ -184,14 +216,20 @@ impl Run {
                     held.refused = held.tree.kill().err();
                     held.pace = FIRST_LOOK;
                 }
-                Output::Do(Effect::Reap) => held.tree.reap(),
+                Output::Do(Effect::Detach) => held.tree.detach(),
+                Output::Do(Effect::Reap) => {
+                    if held.tree.reap() {
+                        held.machine.fact(Fact::Reaped, now);
+                    }
+                }
                 // What reached nobody is the caller's to know, by the error.
                 Output::Tell(News::Signalled(_)) if !delivered => {}
                 Output::Tell(news) => happened.extend(self.kind_of(held, news)),
                 Output::Wait(deadline) => break deadline,
             }
         };
-        if !held.machine.awaits_empty() && !held.withheld {
+        let ask = held.machine.awaits_empty() && held.tree.must_be_asked();
+        if !ask && !held.withheld {
             held.look = None;
         } else if held.look.is_none() {
             held.look = now.checked_add(held.pace);
@@ -207,7 +245,11 @@ impl Run {
         }
         // Posted last: who reads that it is gone finds neither its zombie nor its descriptors.
         if held.machine.is_gone() {
+            self.engine.unwatch(held.tree.as_ref());
             self.engine.runs().remove(&self.id);
+            if let Some(survivor) = held.tree.survivor() {
+                self.engine.adopt(survivor);
+            }
             *guard = None;
         }
         let mut wake = Wake::default();
@@ -227,8 +269,10 @@ impl Run {
             News::Stuck => {
                 let mut pids = held.tree.members();
                 pids.extend((!held.exited).then(|| held.tree.leader()));
+                let state = |pid: &u32| Process::of(*pid).map_or('?', |process| process.state.into());
+                let states = pids.iter().map(state).collect();
                 let why = held.refused.as_ref().map(ToString::to_string);
-                EventKind::Stuck(Stuck { label: self.label.clone(), pids, why })
+                EventKind::Stuck(Stuck { label: self.label.clone(), pids, states, why })
             }
             News::Exited { status, cause, forced } => {
                 let (ended, at, leftovers) = held.ended.take()?;
@@ -242,7 +286,8 @@ impl Run {
                     leftovers,
                 })
             }
-            News::Gone => EventKind::Gone,
+            News::Gone { left: true } => EventKind::Gone(Proof::Left),
+            News::Gone { left: false } => EventKind::Gone(held.tree.proof()),
         })
     }
 
@@ -262,6 +307,8 @@ pub(crate) struct Engine {
     epoll: OwnedFd,
     timer: OwnedFd,
     runs: Mutex<HashMap<u64, Arc<Run>>>,
+    /// Guards that live on with a tree that was left alone.
+    adopted: Mutex<HashMap<u64, Watch>>,
     timetable: Mutex<Timetable>,
     next_id: AtomicU64,
 }
@@ -306,6 +353,7 @@ impl Engine {
             epoll,
             timer,
             runs: Mutex::default(),
+            adopted: Mutex::default(),
             timetable: Mutex::default(),
             next_id: AtomicU64::new(TIMER + 1),
         });
@@ -337,8 +385,9 @@ impl Engine {
 
     fn look(&self, id: u64, dead: bool) {
         let run = self.runs().get(&id).cloned();
-        if let Some(run) = run {
-            run.look(dead);
+        match run {
+            Some(run) => run.look(dead),
+            None => self.reap_adopted(id),
         }
     }
 
@@ -394,13 +443,37 @@ impl Engine {
         _ = timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &Itimerspec { it_interval, it_value });
     }
 
-    fn watch(&self, id: u64, tree: &Tree) -> io::Result<()> {
-        Ok(epoll::add(&self.epoll, tree.watch(), EventData::new_u64(id), EventFlags::IN)?)
+    fn watch(&self, id: u64, tree: &dyn Tree) -> io::Result<()> {
+        for descriptor in tree.watched() {
+            epoll::add(&self.epoll, descriptor, EventData::new_u64(id), EventFlags::IN)?;
+        }
+        Ok(())
     }
 
-    /// Before the descriptor is closed: epoll watches the file behind it, which may live on elsewhere.
-    fn unwatch(&self, tree: &Tree) {
-        _ = epoll::delete(&self.epoll, tree.watch());
+    /// Before the descriptors are closed: epoll watches the files behind them, which may live on elsewhere.
+    fn unwatch(&self, tree: &dyn Tree) {
+        for descriptor in tree.watched() {
+            _ = epoll::delete(&self.epoll, descriptor);
+        }
+    }
+
+    /// Reaps this process when it ends.
+    fn adopt(&self, process: Watch) {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        if epoll::add(&self.epoll, &process, EventData::new_u64(id), EventFlags::IN).is_ok() {
+            self.adopted().insert(id, process);
+        }
+    }
+
+    fn reap_adopted(&self, id: u64) {
+        if let Some(process) = self.adopted().remove(&id) {
+            _ = epoll::delete(&self.epoll, &process);
+            _ = process.ended(Collect::Reap);
+        }
+    }
+
+    fn adopted(&self) -> MutexGuard<'_, HashMap<u64, Watch>> {
+        self.adopted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn runs(&self) -> MutexGuard<'_, HashMap<u64, Arc<Run>>> {

@@ -41,6 +41,8 @@ pub enum ErrorKind {
     Closing,
     /// Killed, and still there; see [`Stuck`].
     Stuck,
+    /// This machine has not got the containment that was asked for, or required.
+    NoContainment,
     /// Something else; the source says what.
     Other,
 }
@@ -123,6 +125,11 @@ impl fmt::Display for Plain<'_> {
     }
 }
 
+/// The words for an errno.
+pub(crate) fn plain(errno: i32) -> String {
+    Plain(&io::Error::from_raw_os_error(errno)).to_string()
+}
+
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Error")
@@ -149,6 +156,7 @@ impl From<Error> for io::Error {
             ErrorKind::TooBig => io::ErrorKind::ArgumentListTooLong,
             ErrorKind::NoProcesses => io::ErrorKind::WouldBlock,
             ErrorKind::Stuck => io::ErrorKind::TimedOut,
+            ErrorKind::NoContainment => io::ErrorKind::Unsupported,
             ErrorKind::NoDescriptors | ErrorKind::Closing | ErrorKind::Other => io::ErrorKind::Other,
         };
         io::Error::new(kind, error)
@@ -161,6 +169,7 @@ impl From<Error> for io::Error {
 pub struct Stuck {
     pub(crate) label: Arc<str>,
     pub(crate) pids: Vec<u32>,
+    pub(crate) states: Vec<char>,
     /// What the system said to the kill, if it refused.
     pub(crate) why: Option<String>,
 }
@@ -170,13 +179,19 @@ impl Stuck {
     pub fn pids(&self) -> &[u32] {
         &self.pids
     }
+
+    /// In which state each of them is, by the letters of `ps(1)`: `D` cannot be killed now, `Z` was killed and waits
+    /// for its parent or tracer; `?` where it is not known.
+    pub fn states(&self) -> &[char] {
+        &self.states
+    }
 }
 
 impl fmt::Display for Stuck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: killed, and still there: ", short(&one_line(self.label.to_string())))?;
-        for (i, pid) in self.pids.iter().enumerate() {
-            write!(f, "{}pid {pid}", if i == 0 { "" } else { ", " })?;
+        for (i, (pid, state)) in self.pids.iter().zip(&self.states).enumerate() {
+            write!(f, "{}pid {pid} ({state})", if i == 0 { "" } else { ", " })?;
         }
         match &self.why {
             Some(why) => write!(f, ": {why}"),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::{Exit, Signal, Stuck};
+use crate::{Exit, Proof, Signal, Stuck};
 
 /// Something that happened to a run; [`Child::events`](crate::Child::events) tells all of them, from the start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +39,12 @@ pub enum EventKind {
     Stuck(Stuck),
     /// The leader is dead.
     Exited(Exit),
-    /// Nothing of the tree is left, or what is left was to be left. The last event.
-    Gone,
+    /// The leader was stopped by this signal, as by Ctrl-Z. Only a guard notices that.
+    Suspended(Signal),
+    /// The leader was continued. Only a guard notices that.
+    Continued,
+    /// The guard was killed, which is the end of the tree too.
+    GuardLost,
+    /// Nothing of the tree is left, or what is left was to be left; and by what that is known. The last event.
+    Gone(Proof),
 }

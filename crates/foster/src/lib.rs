@@ -89,6 +89,7 @@
 
 // Nouns: plain data, no I/O.
 mod command;
+mod containment;
 mod error;
 mod event;
 mod exit;
@@ -109,8 +110,9 @@ mod watch;
 mod child;
 mod supervisor;
 
-pub use child::{Child, Events, Exited, Gone};
+pub use child::{Child, End, Events, Exited, Gone};
 pub use command::{Command, Group, Stdio};
+pub use containment::{Contained, Containment, Guard, Level, Mechanism, Proof, Survives, Tried};
 pub use error::{Error, ErrorKind, Stuck};
 pub use event::{Event, EventKind};
 pub use exit::{Cause, Exit, Status, Usage};

@@ -40,6 +40,8 @@ pub(crate) enum Fact {
     /// Nothing but the leader is left of the tree. It is news only once the leader is dead: a tree may empty and
     /// fill again while its leader lives.
     Empty,
+    /// What [`Effect::Reap`] asked for is done.
+    Reaped,
 }
 
 /// What the driver must do next.
@@ -55,7 +57,9 @@ pub(crate) enum Output {
 pub(crate) enum Effect {
     Signal(Reach, Signal),
     KillTree,
-    /// Give the leader's pid back. No signal may follow.
+    /// Nothing may happen to the tree when we end.
+    Detach,
+    /// Give back what the run holds: its leader's pid, its guard. No signal may follow; [`Fact::Reaped`] must.
     Reap,
 }
 
@@ -67,6 +71,10 @@ pub(crate) enum Reach {
     Group,
     /// Everybody in the group but the leader, who has had it already.
     Rest,
+    /// Everybody in the tree who has left the group.
+    Strays,
+    /// Everybody in the tree.
+    All,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,8 +85,15 @@ pub(crate) enum News {
     TimedOut,
     Forced,
     Stuck,
-    Exited { status: Status, cause: Cause, forced: bool },
-    Gone,
+    Exited {
+        status: Status,
+        cause: Cause,
+        forced: bool,
+    },
+    /// `left`: what lived was to be left.
+    Gone {
+        left: bool,
+    },
 }
 
 /// Where a run stands. A phase owns its deadlines, so that leaving it forgets them.
@@ -110,6 +125,10 @@ enum Phase {
     Killed {
         until: Option<Instant>,
         leader: Option<Fate>,
+    },
+    /// Nothing is left, or what is left was to be left; what held it is being given back.
+    Emptied {
+        left: bool,
     },
     Gone,
 }
@@ -157,7 +176,7 @@ impl Lifecycle {
             Phase::Running { .. } | Phase::Splaying { .. } => true,
             Phase::Asked { leader, .. } => leader.is_some(),
             Phase::Lingering { .. } => false,
-            Phase::Killed { .. } | Phase::Gone => return,
+            Phase::Killed { .. } | Phase::Emptied { .. } | Phase::Gone => return,
         };
         match (self.policy.target, leader_alive) {
             (Target::Leader | Target::LeaderThenGroup { .. }, true) => self.signal(Reach::Leader, signal),
@@ -196,7 +215,7 @@ impl Lifecycle {
             Phase::Asked { .. } if woken && self.policy.wake_stopped => {
                 self.act(Effect::Signal(Reach::Group, Signal::CONT));
             }
-            Phase::Asked { .. } | Phase::Killed { .. } | Phase::Gone => {}
+            Phase::Asked { .. } | Phase::Killed { .. } | Phase::Emptied { .. } | Phase::Gone => {}
         }
     }
 
@@ -209,18 +228,25 @@ impl Lifecycle {
             Phase::Lingering { .. } => self.kill(None, now),
             // Once more does no harm, and ends what an unkillable process did meanwhile.
             Phase::Killed { .. } => self.act(Effect::KillTree),
-            Phase::Gone => {}
+            Phase::Emptied { .. } | Phase::Gone => {}
         }
     }
 
     fn order_detach(&mut self) {
         self.policy.leftovers = Leftovers::Leave;
         match &mut self.phase {
-            Phase::Running { limit } | Phase::Splaying { limit, .. } => *limit = None,
-            Phase::Lingering { .. } => self.gone(),
-            // An end that was ordered stays ordered, but with a leader alive the rest of it was the timeout's.
+            Phase::Running { limit } | Phase::Splaying { limit, .. } => {
+                *limit = None;
+                self.act(Effect::Detach);
+            }
+            Phase::Lingering { .. } => self.leave(),
+            // An end that was ordered stays ordered, also if we do not live to see it; but with a leader alive the
+            // rest of it was the timeout's.
             Phase::Asked { latest, leader: Some(_), .. } => *latest = None,
-            Phase::Asked { leader: None, .. } | Phase::Killed { .. } | Phase::Gone => {}
+            Phase::Asked { leader: None, .. }
+            | Phase::Killed { .. }
+            | Phase::Emptied { .. }
+            | Phase::Gone => {}
         }
     }
 
@@ -230,13 +256,20 @@ impl Lifecycle {
             Fact::Empty => match self.phase {
                 Phase::Asked { leader: None, .. }
                 | Phase::Lingering { .. }
-                | Phase::Killed { leader: None, .. } => self.gone(),
+                | Phase::Killed { leader: None, .. } => self.emptied(),
                 Phase::Running { .. }
                 | Phase::Splaying { .. }
                 | Phase::Asked { leader: Some(_), .. }
                 | Phase::Killed { leader: Some(_), .. }
+                | Phase::Emptied { .. }
                 | Phase::Gone => {}
             },
+            Fact::Reaped => {
+                if let Phase::Emptied { left } = self.phase {
+                    self.tell(News::Gone { left });
+                    self.phase = Phase::Gone;
+                }
+            }
         }
     }
 
@@ -252,11 +285,12 @@ impl Lifecycle {
             Phase::Asked { leader: None, .. }
             | Phase::Lingering { .. }
             | Phase::Killed { leader: None, .. }
+            | Phase::Emptied { .. }
             | Phase::Gone => return,
         };
         self.tell(News::Exited { status, cause, forced });
         if alone {
-            return self.gone();
+            return self.emptied();
         }
         // Whoever exits was not suspended, or is no more.
         let woken = self.resume(now);
@@ -282,9 +316,11 @@ impl Lifecycle {
                 } else if woken && self.policy.wake_stopped {
                     self.act(Effect::Signal(Reach::Rest, Signal::CONT));
                 }
+                // Who left the group has not been asked: that was for the leader to do.
+                self.signal_and_wake(Reach::Strays, signal);
             }
             Phase::Killed { leader, .. } => *leader = None,
-            Phase::Lingering { .. } | Phase::Gone => {}
+            Phase::Lingering { .. } | Phase::Emptied { .. } | Phase::Gone => {}
         }
     }
 
@@ -296,7 +332,7 @@ impl Lifecycle {
             Leftovers::Wait { max } => {
                 self.phase = Phase::Lingering { until: max.and_then(|max| later(now, max)) };
             }
-            Leftovers::Leave => self.gone(),
+            Leftovers::Leave => self.leave(),
         }
     }
 
@@ -323,8 +359,14 @@ impl Lifecycle {
             | Phase::Splaying { .. }
             | Phase::Asked { leader: Some(_), .. }
             | Phase::Killed { leader: Some(_), .. }
+            | Phase::Emptied { .. }
             | Phase::Gone => false,
         }
+    }
+
+    /// Whether what held the tree is to be given back.
+    pub(crate) fn is_emptied(&self) -> bool {
+        matches!(self.phase, Phase::Emptied { .. })
     }
 
     pub(crate) fn is_gone(&self) -> bool {
@@ -340,7 +382,7 @@ impl Lifecycle {
             Phase::Splaying { until, limit, .. } => Some(limit.map_or(until, |limit| limit.min(until))),
             Phase::Asked { until, latest, widen, .. } => sooner(sooner(until, latest), widen),
             Phase::Lingering { until } | Phase::Killed { until, .. } => until,
-            Phase::Gone => None,
+            Phase::Emptied { .. } | Phase::Gone => None,
         }
     }
 
@@ -375,7 +417,7 @@ impl Lifecycle {
                 self.tell(News::Stuck);
                 self.phase = Phase::Killed { until: None, leader };
             }
-            Phase::Gone => {}
+            Phase::Emptied { .. } | Phase::Gone => {}
         }
     }
 
@@ -392,9 +434,8 @@ impl Lifecycle {
                 (Reach::Leader, later(now, after).or(later(now, AGES)))
             }
             // Without a leader there is nobody who would tell the others.
-            (Target::Group, _) | (Target::Leader | Target::LeaderThenGroup { .. }, None) => {
-                (Reach::Group, None)
-            }
+            (Target::Group, Some(_)) => (Reach::Group, None),
+            (Target::Group | Target::Leader | Target::LeaderThenGroup { .. }, None) => (Reach::All, None),
         };
         self.tell(News::Asked(signal));
         self.signal_and_wake(reach, signal);
@@ -408,15 +449,21 @@ impl Lifecycle {
         self.phase = Phase::Killed { until: later(now, self.policy.patience), leader };
     }
 
-    fn gone(&mut self) {
+    /// What lives is to be left.
+    fn leave(&mut self) {
+        self.act(Effect::Detach);
         self.act(Effect::Reap);
-        self.tell(News::Gone);
-        self.phase = Phase::Gone;
+        self.phase = Phase::Emptied { left: true };
+    }
+
+    fn emptied(&mut self) {
+        self.act(Effect::Reap);
+        self.phase = Phase::Emptied { left: false };
     }
 
     /// The patience with a killed tree does not stand still: SIGKILL ends a suspended process too.
     fn pause(&mut self, now: Instant) {
-        if !matches!(self.phase, Phase::Killed { .. } | Phase::Gone) {
+        if !matches!(self.phase, Phase::Killed { .. } | Phase::Emptied { .. } | Phase::Gone) {
             self.paused.get_or_insert(now);
         }
     }
@@ -430,7 +477,7 @@ impl Lifecycle {
             Phase::Splaying { until, limit, .. } => [Some(until), limit.as_mut(), None],
             Phase::Asked { until, latest, widen, .. } => [until.as_mut(), latest.as_mut(), widen.as_mut()],
             Phase::Lingering { until } | Phase::Killed { until, .. } => [until.as_mut(), None, None],
-            Phase::Gone => [None, None, None],
+            Phase::Emptied { .. } | Phase::Gone => [None, None, None],
         };
         for deadline in deadlines.into_iter().flatten() {
             *deadline = later(*deadline, stood).unwrap_or(*deadline);

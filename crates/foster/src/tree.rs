@@ -1,17 +1,85 @@
 //! The seam of containment: what holds a tree together, so that it can be signalled, killed and proven empty.
 //!
-//! What a strategy provides, as [`Tree`]:
-//!
-//! | function | promise |
-//! |---|---|
-//! | `leader_ended()` | how the leader ended, if it has; its identity stays ours |
-//! | `signal(reach, signal)` | reaches those processes and no stranger; `Ok` when nobody is left |
-//! | `kill()` | forces everything the tree holds |
-//! | `members()` | who lives, without the leader |
-//! | `leftovers(now)` | when the leader has died: who lives, and whether that is nobody |
-//! | `is_empty(now)` | whether nobody lives but the leader; cheap enough to be asked often |
-//! | `reap()` | gives the leader's pid back |
+//! A tree is held by its process group ([`Group`]), by a guard with a mechanism of the kernel's to help it
+//! ([`Guarded`]; the mechanisms are a file each), or by this process itself, which is then PID 1 or does what PID 1
+//! must ([`Init`]).
+
+use std::fmt::Debug;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::Instant;
+
+use crate::lifecycle::Reach;
+use crate::watch::{Ended, Watch};
+use crate::{Contained, Proof, Signal};
 
 mod group;
+pub(crate) mod proc;
 
-pub(crate) use group::Group as Tree;
+pub(crate) use group::Group;
+
+/// What holds a tree.
+pub(crate) trait Tree: Debug + Send {
+    /// The leader's pid.
+    fn leader(&self) -> u32;
+
+    /// What the engine is to watch; when one of these is ready, there is news.
+    fn watched(&self) -> Vec<BorrowedFd<'_>>;
+
+    /// Takes in the news and returns what is not to be asked for otherwise.
+    fn hear(&mut self) -> Vec<Heard> {
+        Vec::new()
+    }
+
+    /// How the leader ended, if it has; its identity stays ours.
+    fn leader_ended(&mut self) -> Option<Ended>;
+
+    /// The signal that stopped the leader, if it is stopped now.
+    fn stopped(&self) -> Option<Signal>;
+
+    /// Reaches those processes and no stranger; `Ok` when nobody is left.
+    fn signal(&mut self, reach: Reach, signal: Signal) -> io::Result<()>;
+
+    /// Forces everything the tree holds.
+    fn kill(&mut self) -> io::Result<()>;
+
+    /// When we end, nothing happens to the tree.
+    fn detach(&mut self) {}
+
+    /// Who lives, without the leader; nobody where `/proc` is not ours to read.
+    fn members(&self) -> Vec<u32>;
+
+    /// The leader has died: who lives, and whether that is nobody.
+    fn leftovers(&mut self, now: Instant) -> (Vec<u32>, bool);
+
+    /// Whether nobody lives but the leader. It is cheap, and says no while it is too early to look again.
+    fn is_empty(&mut self, now: Instant) -> bool;
+
+    /// Whether nobody tells us that the tree is empty, so that we must look now and then.
+    fn must_be_asked(&self) -> bool;
+
+    /// Why it is known that nothing is left.
+    fn proof(&self) -> Proof;
+
+    /// Gives back what the run holds. `false`: that takes a moment, and something watched will tell.
+    fn reap(&mut self) -> bool;
+
+    /// A guard that lives on because the tree does: it is to be reaped when it ends.
+    fn survivor(&mut self) -> Option<Watch> {
+        None
+    }
+
+    /// Ends and reaps all of it, before anybody knew of it.
+    fn discard(&mut self);
+
+    /// What holds it, in words.
+    fn contained(&self) -> Contained;
+}
+
+/// What a tree tells unasked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    Suspended(Signal),
+    Continued,
+    GuardLost,
+}

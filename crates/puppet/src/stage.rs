@@ -170,7 +170,7 @@ impl Heard {
 #[track_caller]
 pub fn within(gone: &Gone) -> Exit {
     match gone.wait_timeout(DEADLINE) {
-        Some(Ok(exit)) => exit,
+        Some(Ok(end)) => end.exit,
         Some(Err(stuck)) => panic!("{stuck}"),
         None => panic!("not gone within {DEADLINE:?}"),
     }

@@ -80,7 +80,7 @@ fn f01_leader_leaves_and_the_escalation_is_not_cancelled() {
     within(&stage.child().stop());
     assert!(!worker.alive());
     let kinds: Vec<EventKind> = stage.child().events().map(|event| event.kind).collect();
-    let [_, EventKind::Asked(Signal::TERM), EventKind::Exited(_), EventKind::Forced, EventKind::Gone] =
+    let [_, EventKind::Asked(Signal::TERM), EventKind::Exited(_), EventKind::Forced, EventKind::Gone(_)] =
         &kinds[..]
     else {
         panic!("{kinds:?}")

@@ -47,7 +47,7 @@ fn early_and_late_readers_hear_the_same() {
         EventKind::Asked(Signal::TERM),
         EventKind::Forced,
         EventKind::Exited(exit),
-        EventKind::Gone,
+        EventKind::Gone(_),
     ];
     assert_eq!(kinds, story);
     assert!(late.is_sorted_by_key(|event| event.elapsed));
@@ -66,8 +66,8 @@ fn listening_does_not_keep_a_run_alive() {
     drop(stage);
     leader.dies();
     assert_eq!(
-        events.find(|event| event.kind == EventKind::Gone).map(|event| event.kind),
-        Some(EventKind::Gone)
+        events.find(|event| event.kind == EventKind::Gone(_)).map(|event| event.kind),
+        Some(EventKind::Gone(_))
     );
 }
 
@@ -80,7 +80,7 @@ fn a_flood_of_signals_leaves_the_end_in_the_log() {
     }
     within(&stage.child().stop());
     let kinds: Vec<EventKind> = stage.child().events().map(|event| event.kind).collect();
-    let [first, .., EventKind::Asked(_), EventKind::Exited(_), EventKind::Gone] = &kinds[..] else {
+    let [first, .., EventKind::Asked(_), EventKind::Exited(_), EventKind::Gone(_)] = &kinds[..] else {
         panic!("{:?}", kinds.last())
     };
     assert!(matches!(first, EventKind::Started { .. }));

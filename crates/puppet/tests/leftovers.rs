@@ -28,7 +28,7 @@ fn story(stage: &Stage) -> Vec<&'static str> {
         EventKind::Asked(_) => "asked",
         EventKind::Forced => "forced",
         EventKind::Exited(_) => "exited",
-        EventKind::Gone => "gone",
+        EventKind::Gone(_) => "gone",
         _ => "something else",
     };
     stage.child().events().map(|event| name(event.kind)).collect()

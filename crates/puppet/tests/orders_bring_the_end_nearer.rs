@@ -148,7 +148,7 @@ fn f36_a_dead_child_is_not_waited_for() {
     }
     let kinds: Vec<EventKind> = stage.child().events().map(|event| event.kind).collect();
     assert!(
-        matches!(&kinds[..], [EventKind::Started { .. }, EventKind::Exited(_), EventKind::Gone]),
+        matches!(&kinds[..], [EventKind::Started { .. }, EventKind::Exited(_), EventKind::Gone(_)]),
         "{kinds:?}"
     );
 }

@@ -109,7 +109,7 @@ fn f43_the_frozen_are_named_and_reaped_when_they_thaw() {
     // The events end when it is gone.
     let kinds: Vec<EventKind> = child.events().map(|event| event.kind).collect();
     let place = kinds.iter().position(|kind| *kind == EventKind::Stuck(told.clone())).expect("it is told");
-    assert_eq!(kinds[place + 1..], [EventKind::Exited(exit.clone()), EventKind::Gone]);
+    assert_eq!(kinds[place + 1..], [EventKind::Exited(exit.clone()), EventKind::Gone(_)]);
     assert_eq!(within(&child.gone()), exit);
     assert!(!leader.alive());
 }
@@ -127,7 +127,7 @@ fn f43_a_frozen_worker_does_not_hold_up_the_exit() {
     assert!(!leader.alive() && worker.alive());
     assert_eq!(stuck(gone.wait_timeout(DEADLINE)).pids(), [worker.pid()]);
     freezer.thaw();
-    assert_eq!(stage.child().events().last().map(|event| event.kind), Some(EventKind::Gone));
+    assert_eq!(stage.child().events().last().map(|event| event.kind), Some(EventKind::Gone(_)));
     assert!(!worker.alive());
 }
 

@@ -42,7 +42,7 @@ fn d05_a_command_that_ends_in_time_does_not_time_out() {
     // The last is the end: nothing is left that could time out.
     let kinds: Vec<EventKind> = stage.child().events().map(|event| event.kind).collect();
     assert!(
-        matches!(&kinds[..], [EventKind::Started { .. }, EventKind::Exited(_), EventKind::Gone]),
+        matches!(&kinds[..], [EventKind::Started { .. }, EventKind::Exited(_), EventKind::Gone(_)]),
         "{kinds:?}"
     );
 }
@@ -65,7 +65,7 @@ fn a_timeout_asks_first_and_tells_so() {
     stage.expect("leader: bye");
     assert_eq!((exit.status, exit.cause, exit.forced), (Status::Exited(8), Cause::TimedOut, false));
     let kinds: Vec<EventKind> = stage.child().events().map(|event| event.kind).collect();
-    let [_, EventKind::TimedOut, EventKind::Asked(Signal::TERM), EventKind::Exited(_), EventKind::Gone] =
+    let [_, EventKind::TimedOut, EventKind::Asked(Signal::TERM), EventKind::Exited(_), EventKind::Gone(_)] =
         &kinds[..]
     else {
         panic!("{kinds:?}")
