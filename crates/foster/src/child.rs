@@ -13,8 +13,7 @@ use crate::engine::{Engine, Run};
 use crate::error::short;
 use crate::lifecycle::Order;
 use crate::spawn::{self, Started};
-use crate::tree::{self, Tree};
-use crate::{Command, Contained, Error, ErrorKind, Event, EventKind, Exit, Group, Proof, Signal, Stuck};
+use crate::{Command, Contained, Error, ErrorKind, Event, EventKind, Exit, Proof, Signal, Stuck};
 
 /// A handle on one run. Clones are handles on the same run; all may be used from any thread or task at any time.
 ///
@@ -54,9 +53,7 @@ impl Child {
         };
         let engine = Engine::get().map_err(refused)?;
         let now = (Instant::now(), SystemTime::now());
-        let Started { pid, watch, stdin, stdout, stderr } = spawn::start(command)?;
-        let tree: Box<dyn Tree> =
-            Box::new(tree::Group::new(pid, watch, command.group != Group::Same, Vec::new()));
+        let Started { tree, stdin, stdout, stderr } = spawn::start(command)?;
         let (pid, contained) = (tree.leader(), tree.contained());
         let policy = command.policy.clone();
         let splay = policy.splay;

@@ -445,7 +445,9 @@ impl Engine {
 
     fn watch(&self, id: u64, tree: &dyn Tree) -> io::Result<()> {
         for descriptor in tree.watched() {
-            epoll::add(&self.epoll, descriptor, EventData::new_u64(id), EventFlags::IN)?;
+            // Each change once: what is heard is taken in whole, and an end does not end.
+            let flags = EventFlags::IN | EventFlags::ET;
+            epoll::add(&self.epoll, descriptor, EventData::new_u64(id), flags)?;
         }
         Ok(())
     }

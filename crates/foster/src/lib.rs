@@ -102,6 +102,7 @@ mod lifecycle;
 // Acts.
 mod board;
 mod engine;
+mod guard;
 mod spawn;
 mod tree;
 mod watch;
@@ -116,6 +117,7 @@ pub use containment::{Contained, Containment, Guard, Level, Mechanism, Proof, Su
 pub use error::{Error, ErrorKind, Stuck};
 pub use event::{Event, EventKind};
 pub use exit::{Cause, Exit, Status, Usage};
+pub use guard::{guard_main, guard_program};
 pub use policy::{Leftovers, Policy, Target};
 pub use signal::{ParseSignalError, Signal};
 pub use spawn::SignalState;

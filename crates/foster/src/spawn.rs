@@ -2,24 +2,130 @@
 //! runs when `start` returns, or nothing of it is left.
 
 use std::fmt;
+use std::io;
 use std::os::fd::OwnedFd;
+use std::thread;
+use std::time::Duration;
 
-use rustix::process::Pid;
-
-use crate::watch::Watch;
+use crate::command::StartSignals;
+use crate::error::short;
+use crate::guard::wire::Step;
+use crate::tree::{self, Tree, choice};
+use crate::{Command, Error, ErrorKind, Group, Mechanism, Tried};
 
 mod direct;
+mod guarded;
+mod refusal;
+mod streams;
+mod vfork;
+mod words;
 
-pub(crate) use direct::{start, with_signals_blocked};
+pub(crate) use direct::with_signals_blocked;
+pub(crate) use guarded::look as look_at;
 
-/// A leader that was started, and our ends of its pipes.
+/// A leader that was started, what holds its tree, and our ends of its pipes.
 #[derive(Debug)]
 pub(crate) struct Started {
-    pub(crate) pid: Pid,
-    pub(crate) watch: Watch,
+    pub(crate) tree: Box<dyn Tree>,
     pub(crate) stdin: Option<OwnedFd>,
     pub(crate) stdout: Option<OwnedFd>,
     pub(crate) stderr: Option<OwnedFd>,
+}
+
+/// Starts the command's leader, held by the first mechanism that can be had. It executes the program when this
+/// returns.
+pub(crate) fn start(command: &Command) -> Result<Started, Error> {
+    let ready = Ready::new(command)?;
+    let mut tried = Vec::new();
+    for mechanism in choice::choices(command)? {
+        if let Some(known) = choice::known(mechanism) {
+            tried.push(known);
+            continue;
+        }
+        match start_held(&ready, mechanism, &tried) {
+            Ok(tree) => {
+                let streams::Streams { ours: [stdin, stdout, stderr], .. } = ready.streams;
+                return Ok(Started { tree, stdin, stdout, stderr });
+            }
+            Err(Failed::NotHere(not_here)) => tried.push(not_here),
+            Err(Failed::Os(error)) => {
+                return Err(Error::os(ErrorKind::of(&error), ready.doing(), error));
+            }
+            Err(Failed::Step(step, errno)) => {
+                return Err(refusal::refused(command, &ready.words, step, errno));
+            }
+        }
+    }
+    Err(choice::none(command, &tried))
+}
+
+/// Everything of a command that can be prepared without knowing what will hold its tree.
+struct Ready<'a> {
+    command: &'a Command,
+    words: words::Words,
+    streams: streams::Streams,
+    terminal: Option<OwnedFd>,
+    signals: SignalState,
+}
+
+/// Why a leader was not started. Nothing is left of it then.
+enum Failed {
+    /// This mechanism is not to be had; another may be.
+    NotHere(Tried),
+    /// The system refused before there was a child.
+    Os(io::Error),
+    /// The child could not do this.
+    Step(Step, i32),
+}
+
+impl Ready<'_> {
+    fn new(command: &Command) -> Result<Ready<'_>, Error> {
+        let doing = || format!("cannot start `{}`", short(&command.get_label()));
+        let words = words::Words::new(command)
+            .map_err(|why| Error::new(ErrorKind::InvalidInput, format!("{}: {why}", doing())))?;
+        let streams = streams::Streams::new(command)
+            .map_err(|error| Error::os(ErrorKind::of(&error), doing(), error))?;
+        let wants_terminal = command.foreground && command.group == Group::Own;
+        Ok(Ready {
+            command,
+            words,
+            streams,
+            terminal: wants_terminal.then(streams::open_terminal).flatten(),
+            signals: match command.signals {
+                StartSignals::Clean => SignalState::clean(),
+                StartSignals::Inherit => SignalState::current(),
+                StartSignals::Exactly(state) => state,
+            },
+        })
+    }
+
+    fn doing(&self) -> String {
+        format!("cannot start `{}`", short(&self.command.get_label()))
+    }
+}
+
+/// How long, in milliseconds, to wait each time before a program that is busy (ETXTBSY) is tried again.
+const BUSY_RETRIES: &[u64] = &[1, 2, 4, 8, 16, 32];
+
+fn start_held(ready: &Ready<'_>, mechanism: Mechanism, tried: &[Tried]) -> Result<Box<dyn Tree>, Failed> {
+    let mut patience = BUSY_RETRIES.iter();
+    loop {
+        let own_group = ready.command.group != Group::Same;
+        let started = match mechanism {
+            Mechanism::ProcessGroup => direct::start(ready).map(|(pid, watch)| {
+                Box::new(tree::Group::new(pid, watch, own_group, tried.to_vec())) as Box<dyn Tree>
+            }),
+            _ => guarded::start(ready, mechanism, tried),
+        };
+        match (started, patience.next()) {
+            // Another thread of ours, or another process, is between its fork and its exec and still holds the
+            // program open for writing: it lets go in a moment.
+            (Err(Failed::Step(Step::Execute, libc::ETXTBSY)), Some(wait)) => {
+                thread::sleep(Duration::from_millis(*wait));
+            }
+            (started, _) => return started,
+        }
+    }
 }
 
 /// The mask and the ignored signals of a process, which `execve(2)` hands on: what a wrapper reads when it starts,

@@ -13,8 +13,17 @@ use crate::lifecycle::Reach;
 use crate::watch::{Ended, Watch};
 use crate::{Contained, Proof, Signal};
 
+mod cgroup;
+pub(crate) mod choice;
+mod freezer;
 mod group;
+pub(crate) mod guarded;
+mod landlock;
+mod leaf;
+mod namespace;
 pub(crate) mod proc;
+pub(crate) mod strategy;
+mod subreaper;
 
 pub(crate) use group::Group;
 

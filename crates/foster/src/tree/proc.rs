@@ -27,8 +27,7 @@ impl Process {
 
 /// Everybody, zombies too. `None` where `/proc` is missing, or shows another pid namespace than ours.
 pub(crate) fn everybody() -> Option<Vec<Process>> {
-    let ours = fs::read_link("/proc/self").ok()?;
-    if ours.to_str()?.parse() != Ok(std::process::id()) {
+    if !is_ours() {
         return None;
     }
     let entries = fs::read_dir("/proc").ok()?.flatten();
@@ -38,20 +37,32 @@ pub(crate) fn everybody() -> Option<Vec<Process>> {
 
 /// Everybody who descends from one of these, zombies too, themselves not.
 pub(crate) fn descendants(of: &[u32]) -> Option<Vec<Process>> {
-    let mut rest = everybody()?;
-    let mut family = of.to_vec();
-    let mut found = Vec::new();
-    // Generation after generation: a child's number may be lower than its parent's.
-    loop {
-        let (born, others): (Vec<Process>, Vec<Process>) =
-            rest.into_iter().partition(|process| family.contains(&process.parent));
-        if born.is_empty() {
-            return Some(found);
-        }
-        family = born.iter().map(|process| process.pid).collect();
-        found.extend(born);
-        rest = others;
+    if !is_ours() {
+        return None;
     }
+    let mut family = of.to_vec();
+    let mut at = 0;
+    while let Some(parent) = family.get(at) {
+        // A child belongs to the thread that made it.
+        for thread in fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten() {
+            let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+            family.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+        }
+        at += 1;
+        if at > MANY {
+            break;
+        }
+    }
+    Some(family.iter().skip(of.len()).filter_map(|pid| Process::of(*pid)).collect())
+}
+
+/// More than are worth being looked at one by one.
+const MANY: usize = 100_000;
+
+/// Whether `/proc` counts as we do.
+fn is_ours() -> bool {
+    let ours = fs::read_link("/proc/self");
+    ours.is_ok_and(|ours| ours.to_str().and_then(|ours| ours.parse().ok()) == Some(std::process::id()))
 }
 
 /// The name before the fields may hold anything but ends with the last parenthesis.
@@ -91,9 +102,11 @@ mod tests {
                 .count()
         };
         assert!(found.iter().any(|process| depth(process.pid) >= 2), "{found:?}");
-        for process in found.iter().rev() {
+        // Not all of ours: other tests have theirs.
+        for process in descendants(&[child.id()]).expect("/proc is ours").iter().rev() {
             _ = std::process::Command::new("kill").args(["-9", &process.pid.to_string()]).status();
         }
+        _ = child.kill();
         _ = child.wait();
     }
 }

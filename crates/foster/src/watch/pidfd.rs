@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags};
 
+use crate::guard::wire::Exited;
 use crate::{Signal, Status, Usage};
 
 /// A process, pinned: whatever becomes of its number, this is it or nobody.
@@ -34,6 +35,18 @@ pub(crate) struct Ended {
     pub(crate) usage: Option<Usage>,
 }
 
+impl Ended {
+    /// As a guard told it.
+    pub(crate) fn told(exited: Exited) -> Ended {
+        let usage = Usage {
+            user: Duration::from_micros(exited.user_us),
+            system: Duration::from_micros(exited.system_us),
+            peak_memory: exited.peak_kib * 1024,
+        };
+        Ended { status: Info { code: exited.code, number: exited.status }.status(), usage: Some(usage) }
+    }
+}
+
 /// `PIDFD_SIGNAL_PROCESS_GROUP` of linux/pidfd.h.
 const SIGNAL_PROCESS_GROUP: libc::c_uint = 1 << 2;
 
@@ -48,6 +61,21 @@ impl Pidfd {
     pub(crate) fn from_clone(raw: libc::c_int) -> Pidfd {
         // SAFETY: the kernel has just opened this descriptor for us; nobody else knows its number.
         Pidfd(unsafe { OwnedFd::from_raw_fd(raw) })
+    }
+
+    /// Takes over a descriptor that a guard sent.
+    pub(crate) fn from_descriptor(descriptor: OwnedFd) -> Pidfd {
+        Pidfd(descriptor)
+    }
+
+    pub(crate) fn try_clone(&self) -> Option<Pidfd> {
+        self.0.try_clone().ok().map(Pidfd)
+    }
+
+    /// Its number in our pid namespace, as `/proc` has it; `None` if it is dead and reaped.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", self.0.as_raw_fd())).ok()?;
+        info.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok())
     }
 
     /// Pins a process that is not our child.

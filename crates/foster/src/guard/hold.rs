@@ -1,0 +1,345 @@
+//! The guard while the tree lives: it reaps, tells the host what becomes of the leader, and ends everything when the
+//! host says so, or is no more. It neither forks nor allocates, and opens nothing once it has begun to end the tree:
+//! a fork bomb may have taken everything that there is to be had.
+//!
+//! `unsafe` only for the leaf's path, one of the strings that the guard was started with.
+#![expect(unsafe_code, reason = "one string by its address")]
+
+use core::ffi::c_char;
+use core::mem::size_of_val;
+
+use super::start::LockedIn;
+use super::sys::{self, Fd, PollFd, Waited};
+use super::twin::Twin;
+use super::wire::{Exited, FromGuard, Packet, ToGuard, WORDS};
+
+/// What a guard holds, and what it knows of it.
+pub(crate) struct Hold {
+    /// −1 once the host is gone.
+    pub(crate) socket: Fd,
+    pub(crate) supervisor: Fd,
+    pub(crate) bells: [Fd; 2],
+    pub(crate) signals: Fd,
+    /// The other guard's pidfd; −1 without a twin.
+    pub(crate) outer: Fd,
+    pub(crate) twin: Option<Twin>,
+    pub(crate) leaf: Fd,
+    pub(crate) leaf_path: *const c_char,
+    pub(crate) is_cgroup: bool,
+    pub(crate) is_freezer: bool,
+    /// The leaf's `cgroup.kill`, or its `freezer.state`.
+    pub(crate) leaf_kill: Fd,
+    /// The leaf's `cgroup.events`.
+    pub(crate) leaf_look: Fd,
+    /// The list of our own children, in a `/proc` that shows our own pid namespace.
+    pub(crate) children: Fd,
+    pub(crate) locked_in: Option<LockedIn>,
+    pub(crate) is_init: bool,
+    pub(crate) leader: i32,
+    pub(crate) leader_pidfd: Fd,
+    pub(crate) leader_lives: bool,
+    pub(crate) detached: bool,
+    pub(crate) ending: bool,
+    /// The leader's end, which the host had no room for yet.
+    pub(crate) owed: Option<Exited>,
+    /// How often nothing has changed although it should.
+    pub(crate) turns: u32,
+}
+
+/// At most so many are reaped before the host is listened to again.
+const BATCH: usize = 64;
+/// Microseconds between two looks while a tree is being ended, or a leaf must become empty; at first, and after a
+/// while: what is still there then may be there for long.
+const SOON: u32 = 1_000;
+const LATER: u32 = 50_000;
+const WHILE: u32 = 500;
+
+impl Hold {
+    /// What must stay open.
+    pub(crate) fn descriptors(&self) -> [Fd; 11] {
+        let [bell, other_bell] = self.bells;
+        [
+            self.socket,
+            self.supervisor,
+            bell,
+            other_bell,
+            self.signals,
+            self.outer,
+            self.leaf,
+            self.leaf_kill,
+            self.leaf_look,
+            self.children,
+            self.leader_pidfd,
+        ]
+    }
+
+    /// Before the tree can have taken all descriptors.
+    pub(crate) fn open_what_ending_needs(&mut self) {
+        if self.is_cgroup {
+            self.leaf_kill = opened(sys::open(self.leaf, c"cgroup.kill", true));
+            self.leaf_look = opened(sys::open(self.leaf, c"cgroup.events", false));
+        }
+        if self.is_freezer {
+            self.leaf_kill = opened(sys::open(self.leaf, c"freezer.state", true));
+        }
+        if shows_our_namespace() {
+            self.children = opened(sys::open(sys::HERE, c"/proc/thread-self/children", false));
+        }
+    }
+
+    /// Until nothing is left of the tree; then the guard ends.
+    pub(crate) fn until_empty(mut self) -> ! {
+        loop {
+            while self.reap() {}
+            self.listen();
+            if self.ending {
+                self.kill_all();
+            }
+            self.pay();
+            let anybody = sys::wait(0, sys::WEXITED | sys::WNOHANG | sys::WALL | sys::WNOWAIT);
+            let childless = anybody.is_err_and(|error| error == sys::ECHILD);
+            if childless && self.leaf_is_empty() && self.tell(FromGuard::Empty) {
+                self.end();
+            }
+            let impatient = self.ending || childless || self.owed.is_some();
+            self.turns = if impatient { self.turns.saturating_add(1) } else { 0 };
+            self.sleep(impatient.then_some(if self.turns < WHILE { SOON } else { LATER }));
+        }
+    }
+
+    fn sleep(&mut self, microseconds: Option<u32>) {
+        let [bell, other_bell] = self.bells;
+        let fds = [self.socket, self.supervisor, bell, other_bell, self.signals, self.outer];
+        // A negative number is passed over.
+        let mut fds = fds.map(|fd| PollFd { fd, events: sys::POLLIN, revents: 0 });
+        if sys::poll(&mut fds, microseconds) < 0 {
+            return;
+        }
+        let [_, supervisor, bell, other_bell, signals, outer] = fds.map(|fd| fd.revents != 0);
+        if signals {
+            // Which child, waitid tells.
+            let mut info = [0; 128];
+            while sys::read(self.signals, &mut info) > 0 {}
+        }
+        if supervisor || bell || other_bell || outer {
+            self.orphaned();
+        }
+    }
+
+    /// The host is dead. (Of a twin the other guard, without whom there is no twin.)
+    fn orphaned(&mut self) {
+        self.ending |= !self.detached;
+        // They would be ready for ever.
+        (self.supervisor, self.bells, self.outer) = (-1, [-1, -1], -1);
+    }
+
+    /// What the host says, one packet after the other. Whatever is no packet of ours is a host that is lost.
+    fn listen(&mut self) {
+        while self.socket >= 0 {
+            let mut packet: Packet = [0; WORDS];
+            let received = sys::receive(self.socket, &mut packet, false);
+            let said =
+                if received == size_of_val(&packet).cast_signed() { ToGuard::decode(&packet) } else { None };
+            match said {
+                Some(ToGuard::Kill) => self.ending = true,
+                Some(ToGuard::Detach) => {
+                    self.detached = true;
+                    if let Some(twin) = &self.twin {
+                        twin.note_detached();
+                    }
+                }
+                _ if matches!(received, sys::EAGAIN | sys::EINTR) => return,
+                Some(ToGuard::Start(_)) | None => {
+                    sys::close(self.socket);
+                    self.socket = -1;
+                    self.orphaned();
+                }
+            }
+        }
+    }
+
+    /// Reaps who is dead, and tells what has become of the leader. Says whether there may be more.
+    fn reap(&mut self) -> bool {
+        let changes = sys::WSTOPPED | sys::WCONTINUED | sys::WNOHANG;
+        while self.leader_lives
+            && let Ok(Some(change)) = sys::wait(self.leader, changes)
+        {
+            self.tell(match change.code {
+                CLD_CONTINUED => FromGuard::Continued,
+                _ => FromGuard::Stopped { signal: change.status },
+            });
+        }
+        let mut leader = None;
+        let mut end = None;
+        for _ in 0..BATCH {
+            match sys::wait(0, sys::WEXITED | sys::WNOHANG | sys::WALL) {
+                Ok(Some(dead)) if dead.pid == self.leader && self.leader_lives => {
+                    self.leader_lives = false;
+                    leader = Some(dead);
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => {
+                    end = Some(false);
+                    break;
+                }
+                Err(error) => {
+                    end = Some(error == sys::ECHILD);
+                    break;
+                }
+            }
+        }
+        if let Some(dead) = leader {
+            if let Some(twin) = &self.twin {
+                twin.note_leader_reaped();
+            }
+            // Whether it was the last is told with its end, so that nobody has to wait for that.
+            self.owed = Some(exited(dead, end == Some(true) && self.leaf_is_empty()));
+            self.pay();
+        }
+        end.is_none()
+    }
+
+    /// Tells the leader's end, now or when there is room for it.
+    fn pay(&mut self) {
+        if let Some(exited) = self.owed
+            && self.tell(FromGuard::Exited(exited))
+        {
+            self.owed = None;
+        }
+    }
+
+    /// Everything at once where the kernel can; then whoever is our child, until there is none: whoever loses its
+    /// parent becomes ours.
+    fn kill_all(&mut self) {
+        if !self.is_cgroup && !self.is_freezer && self.locked_in.is_none() && !self.is_init {
+            sys::hurry();
+        }
+        // The group first: a bomb without sessions dies of that alone. By number only while the number is the
+        // leader's, which it is as long as we have not reaped it.
+        if sys::signal_pidfd(self.leader_pidfd, sys::SIGKILL, true) < 0 && self.leader_lives {
+            sys::kill(self.leader, sys::SIGKILL);
+            sys::kill(-self.leader, sys::SIGKILL);
+        }
+        if self.is_cgroup {
+            sys::write(self.leaf_kill, b"1");
+        }
+        if self.is_freezer {
+            // In the freezer nobody forks and nobody dies while the list is read.
+            sys::write(self.leaf_kill, b"FROZEN");
+            self.each_frozen(|member| _ = sys::kill(member, sys::SIGKILL));
+            sys::write(self.leaf_kill, b"THAWED");
+        }
+        // The interlock: «everybody» is who is in our domain, or in our namespace, and nobody else.
+        if self.locked_in.is_some() || self.is_init && sys::getpid() == 1 {
+            sys::kill(-1, sys::SIGKILL);
+        }
+        each_number(self.children, |child| _ = sys::kill(child, sys::SIGKILL));
+        while self.reap() {}
+    }
+
+    /// Whether the kernel's own count of the leaf is zero. Without a leaf our children are all there is to know.
+    fn leaf_is_empty(&self) -> bool {
+        if self.is_freezer {
+            let mut anybody = false;
+            self.each_frozen(|_| anybody = true);
+            return !anybody;
+        }
+        if self.leaf_look < 0 {
+            return true;
+        }
+        let mut text = [0; 128];
+        sys::rewind(self.leaf_look);
+        // An error: somebody has removed it, which only an empty one lets happen.
+        let n = usize::try_from(sys::read(self.leaf_look, &mut text)).unwrap_or(0);
+        let text = text.get(..n).unwrap_or(&[]);
+        !text.windows(11).any(|words| words == b"populated 1")
+    }
+
+    /// Who is in the freezer's leaf. Opened each time: the kernel keeps the list of an open file as long as it is read
+    /// again and again.
+    fn each_frozen(&self, act: impl FnMut(i32)) {
+        let members = opened(sys::open(self.leaf, c"cgroup.procs", false));
+        each_number(members, act);
+        sys::close(members);
+    }
+
+    /// `false`: there was no room.
+    fn tell(&self, news: FromGuard) -> bool {
+        self.socket < 0 || sys::send(self.socket, &news.encode(), None) != sys::EAGAIN
+    }
+
+    /// The host removes the leaf; where there is none any more, we do.
+    fn end(&self) -> ! {
+        if self.socket < 0 && !self.leaf_path.is_null() {
+            // SAFETY: one of the strings that the guard was started with.
+            unsafe { sys::remove_directory(self.leaf_path) };
+        }
+        sys::exit(0)
+    }
+}
+
+const CLD_CONTINUED: i32 = 6;
+
+fn exited(dead: Waited, alone: bool) -> Exited {
+    Exited {
+        code: dead.code,
+        status: dead.status,
+        user_us: dead.user_us,
+        system_us: dead.system_us,
+        peak_kib: dead.peak_kib,
+        alone,
+    }
+}
+
+/// Whether a descriptor has something to say: a pidfd, that its process is dead.
+pub(crate) fn is_ready(fd: Fd) -> bool {
+    fd >= 0 && sys::poll(&mut [PollFd { fd, events: sys::POLLIN, revents: 0 }], Some(0)) > 0
+}
+
+/// −1 for an error.
+pub(crate) fn opened(result: sys::Ret) -> Fd {
+    if result < 0 { -1 } else { result as Fd }
+}
+
+/// Whether `/proc` counts as we do. In another namespace's the numbers of our children are somebody else's.
+fn shows_our_namespace() -> bool {
+    let mut text = [0; 16];
+    let n = usize::try_from(sys::read_link(c"/proc/self", &mut text)).unwrap_or(0);
+    let mut number = 0_i32;
+    for digit in text.iter().take(n) {
+        if !digit.is_ascii_digit() {
+            return false;
+        }
+        number = number.wrapping_mul(10).wrapping_add(i32::from(digit - b'0'));
+    }
+    number == sys::getpid()
+}
+
+/// The numbers in a file that the kernel writes anew each time.
+pub(crate) fn each_number(file: Fd, mut act: impl FnMut(i32)) {
+    if file < 0 {
+        return;
+    }
+    sys::rewind(file);
+    let mut text = [0; 1024];
+    let mut number = 0_i32;
+    loop {
+        let n = usize::try_from(sys::read(file, &mut text)).unwrap_or(0);
+        if n == 0 {
+            break;
+        }
+        for byte in text.iter().take(n) {
+            if byte.is_ascii_digit() {
+                number = number.wrapping_mul(10).wrapping_add(i32::from(byte - b'0'));
+            } else {
+                if number > 0 {
+                    act(number);
+                }
+                number = 0;
+            }
+        }
+    }
+    if number > 0 {
+        act(number);
+    }
+}

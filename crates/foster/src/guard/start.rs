@@ -1,0 +1,403 @@
+//! The guard's first minutes: it becomes what the tree's orphans come to, locks itself in where that was asked for,
+//! and starts the leader.
+//!
+//! `unsafe` for the leader between its clone and its exec, which borrows the guard's memory. It makes only system
+//! calls, writes only its [`Report`], and the guard sleeps meanwhile.
+#![expect(unsafe_code, reason = "the strings of the guard's own start, and a child in borrowed memory")]
+
+use core::cell::Cell;
+use core::ffi::{CStr, c_char, c_void};
+use core::mem::{MaybeUninit, size_of_val};
+use core::ptr;
+
+use super::hold::{self, Hold};
+use super::sys::{self, Fd, Ret};
+use super::twin;
+use super::wire::{self, FromGuard, Packet, Start, Step, ToGuard, WORDS};
+
+/// Everything, from the first packet on `socket` to the end of the tree. It ends the process.
+///
+/// # Safety
+///
+/// `strings` is a NULL-terminated list of NUL-terminated strings which the guard may write to, and the process is the
+/// guard's alone: a fresh image, or a copy of the host's process that does nothing else.
+pub(crate) unsafe fn run(socket: Fd, strings: *mut *const c_char) -> ! {
+    sys::set_mask(!0);
+    let mut packet: Packet = [0; WORDS];
+    let start = match sys::receive(socket, &mut packet, true) {
+        n if n == size_of_val(&packet).cast_signed() => ToGuard::decode(&packet),
+        _ => None,
+    };
+    let Some(ToGuard::Start(start)) = start else { sys::exit(1) };
+    // SAFETY: the caller's; the counts are checked.
+    let Some(words) = (unsafe { Words::lay_out(strings, &start) }) else {
+        refuse(socket, Step::Guard, sys::EACCES)
+    };
+    match prepare(socket, &start, words.leaf) {
+        Ok(hold) => started(hold, &start, &words),
+        Err((step, error)) => refuse(socket, step, error),
+    }
+}
+
+fn refuse(socket: Fd, step: Step, error: Ret) -> ! {
+    let refused = FromGuard::Refused { step, errno: i32::try_from(-error).unwrap_or(0) };
+    sys::send(socket, &refused.encode(), None);
+    sys::exit(1)
+}
+
+/// Everything before the leader.
+fn prepare(socket: Fd, start: &Start, leaf_path: *const c_char) -> Result<Hold, (Step, Ret)> {
+    let ok = |step: Step, result: Ret| if result < 0 { Err((step, result)) } else { Ok(result as Fd) };
+    let has = |flag: u64| start.flags & flag != 0;
+
+    sys::prctl(sys::PR_SET_NAME, NAME.as_ptr() as usize);
+    ok(Step::Guard, sys::prctl(sys::PR_SET_CHILD_SUBREAPER, 1))?;
+    // Ignored, it would have the kernel reap our children before we know how they ended.
+    sys::dispose(sys::SIGCHLD, false);
+    let own = [socket, start.supervisor, start.bells[0], start.bells[1], start.leaf, start.terminal];
+    if !has(wire::KEEP_DESCRIPTORS) {
+        close_all_but(&own);
+    }
+    for fd in own.into_iter().filter(|fd| *fd >= 0) {
+        sys::close_on_exec(fd);
+    }
+    if hold::is_ready(start.supervisor) {
+        sys::exit(1);
+    }
+    let guards_namespace = has(wire::PID_NAMESPACE);
+    if guards_namespace && sys::getpid() != 1 {
+        return Err((Step::Contain, sys::EPERM));
+    }
+    if has(wire::NO_NEW_PRIVS) {
+        ok(Step::Guard, sys::prctl(sys::PR_SET_NO_NEW_PRIVS, 1))?;
+    }
+    let locked_in = if has(wire::LANDLOCK) { Some(lock_in().map_err(|e| (Step::Contain, e))?) } else { None };
+    let mut twin = None;
+    if has(wire::TWIN) && !guards_namespace {
+        twin = Some(twin::split(socket, start, leaf_path, locked_in).map_err(|error| (Step::Guard, error))?);
+        if locked_in.is_some() {
+            // The outer guard is in a domain around ours: who is in ours cannot signal it.
+            ok(Step::Contain, sys::landlock_signals())?;
+        }
+    }
+    Ok(Hold {
+        socket,
+        supervisor: start.supervisor,
+        bells: start.bells,
+        signals: ok(Step::Guard, sys::child_signals())?,
+        outer: twin.as_ref().map_or(-1, |twin| twin.outer),
+        twin,
+        leaf: start.leaf,
+        leaf_path,
+        is_cgroup: has(wire::CGROUP),
+        is_freezer: has(wire::FREEZER),
+        leaf_kill: -1,
+        leaf_look: -1,
+        children: -1,
+        locked_in,
+        is_init: guards_namespace,
+        leader: 0,
+        leader_pidfd: -1,
+        leader_lives: false,
+        detached: false,
+        ending: false,
+        owed: None,
+        turns: 0,
+    })
+}
+
+const NAME: &CStr = c"foster-guard";
+
+/// That this process is in a Landlock domain, which it can never leave: only then may it signal «everybody».
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LockedIn(());
+
+/// With a positive control: somebody outside could be signalled before, and cannot after. That it cannot after proves
+/// nothing alone, since a stranger's process cannot be signalled anyway.
+fn lock_in() -> Result<LockedIn, Ret> {
+    const LANDLOCK_WITH_SIGNALS: Ret = 6;
+    let outside = sys::getppid();
+    if outside <= 1 {
+        return Err(sys::EPERM);
+    }
+    match sys::landlock_version() {
+        version if version < 0 => return Err(version),
+        version if version < LANDLOCK_WITH_SIGNALS => return Err(sys::ENOSYS),
+        _ => {}
+    }
+    let before = sys::kill(outside, 0);
+    if before != 0 {
+        return Err(before);
+    }
+    let restricted = sys::landlock_signals();
+    if restricted != 0 {
+        return Err(restricted);
+    }
+    if sys::kill(outside, 0) == sys::EPERM { Ok(LockedIn(())) } else { Err(sys::ENODEV) }
+}
+
+/// Clones the leader, tells the host, and holds the tree until nothing is left of it.
+fn started(mut hold: Hold, start: &Start, words: &Words) -> ! {
+    let socket = hold.socket;
+    let (leader, joined) = match clone_leader(start, words) {
+        Ok(cloned) => cloned,
+        Err((step, error)) => refuse(socket, step, error),
+    };
+    hold.leader = leader.pid;
+    hold.leader_pidfd = leader.pidfd;
+    hold.leader_lives = true;
+    if let Some(twin) = &hold.twin {
+        twin.note_leader(leader.pid);
+    }
+    // Out of the host's group, where a signal to the group would reach us too. Not before the leader, which may be
+    // to stay there.
+    sys::setpgid();
+    hold.open_what_ending_needs();
+    close_all_but_all_of(&hold);
+    // SAFETY: a string constant.
+    unsafe { sys::chdir(c"/".as_ptr()) };
+    // In its namespace a leader's number is not the host's: there the host asks the pidfd.
+    let here = |pid: i32| if hold.is_init { 0 } else { pid.cast_unsigned() };
+    let started = FromGuard::Started { pid: here(leader.pid), guard: here(sys::getpid()), joined };
+    sys::send(socket, &started.encode(), Some(leader.pidfd));
+    hold.until_empty()
+}
+
+struct Leader {
+    pid: i32,
+    pidfd: Fd,
+}
+
+/// Clones the leader into its cgroup if it has one and that can be, and says whether it had to join it by itself.
+fn clone_leader(start: &Start, words: &Words) -> Result<(Leader, bool), (Step, Ret)> {
+    let in_leaf = start.flags & (wire::CGROUP | wire::FREEZER) != 0;
+    let mut join = in_leaf && start.flags & (wire::JOIN | wire::FREEZER) != 0;
+    loop {
+        let cgroup = (in_leaf && !join).then_some(start.leaf);
+        let report = Report::default();
+        let plan = Plan { start, words, join, report: &report };
+        let mut pidfd = -1;
+        // SAFETY: one leader is started at a time, and nobody else uses the stack.
+        let stack = unsafe { &mut *STACK.0.get() };
+        let given = ptr::from_ref(&plan).cast::<c_void>();
+        // SAFETY: `leader` makes only system calls.
+        let pid = unsafe { sys::vfork(leader, given, stack, cgroup, &mut pidfd) };
+        if pid < 0 {
+            if cgroup.is_some() && matches!(pid, sys::ENOSYS | sys::EPERM) {
+                // An old kernel, or a filter such as Docker's.
+                join = true;
+                continue;
+            }
+            let step = if cgroup.is_some() && pid != sys::EAGAIN { Step::Contain } else { Step::Clone };
+            return Err((step, pid));
+        }
+        let leader = Leader { pid: pid as i32, pidfd };
+        let failed = report.failed.get();
+        if report.begun.get() && failed.is_none() {
+            return Ok((leader, join && start.flags & wire::CGROUP != 0));
+        }
+        while sys::wait(leader.pid, sys::WEXITED | sys::WALL).is_err_and(|error| error == sys::EINTR) {}
+        sys::close(leader.pidfd);
+        match failed {
+            Some((step, error)) => return Err((step, error)),
+            // Killed at its birth: where a cgroup was ever killed, some kernels (6.14 and later) take a child that is
+            // cloned from there into another for one that raced that kill.
+            None if !join && in_leaf => join = true,
+            None => return Err((Step::Clone, sys::EAGAIN)),
+        }
+    }
+}
+
+/// What the leader needs between its clone and its exec.
+struct Plan<'a> {
+    start: &'a Start,
+    words: &'a Words,
+    join: bool,
+    report: &'a Report,
+}
+
+/// What became of it. It is final when the guard wakes up.
+#[derive(Default)]
+struct Report {
+    begun: Cell<bool>,
+    failed: Cell<Option<(Step, Ret)>>,
+}
+
+unsafe extern "C" fn leader(given: *const c_void) -> ! {
+    // SAFETY: the plan that `clone_leader` passed, alive while we run.
+    let plan = unsafe { &*given.cast::<Plan<'_>>() };
+    plan.report.begun.set(true);
+    if plan.start.flags & wire::NO_PROGRAM != 0 {
+        if let Err(failed) = prepare_leader(plan) {
+            plan.report.failed.set(Some(failed));
+        }
+        sys::exit(0);
+    }
+    let failed = match prepare_leader(plan) {
+        Ok(()) => (Step::Execute, execute(plan.words)),
+        Err(failed) => failed,
+    };
+    plan.report.failed.set(Some(failed));
+    sys::exit(127)
+}
+
+fn prepare_leader(plan: &Plan<'_>) -> Result<(), (Step, Ret)> {
+    let start = plan.start;
+    if plan.join {
+        let procs = sys::open(start.leaf, c"cgroup.procs", true);
+        let joined = if procs < 0 { procs } else { sys::write(procs as Fd, b"0") };
+        if joined < 0 {
+            return Err((Step::Contain, joined));
+        }
+        // It is close-on-exec.
+    }
+    let grouped = match start.group {
+        wire::OWN_GROUP => sys::setpgid(),
+        wire::OWN_SESSION => sys::setsid(),
+        _ => 0,
+    };
+    if grouped < 0 {
+        return Err((Step::Group, grouped));
+    }
+    if start.terminal >= 0 {
+        // It may be somebody else's terminal by now; the program will notice.
+        sys::put_in_front(start.terminal, sys::getpid());
+    }
+    if start.flags & wire::LANDLOCK != 0 {
+        // A domain within the guard's: the tree cannot signal the guard, and the guard the tree.
+        let restricted = sys::landlock_signals();
+        if restricted < 0 {
+            return Err((Step::Contain, restricted));
+        }
+    }
+    if !plan.words.directory.is_null() {
+        // SAFETY: one of the guard's strings.
+        let entered = unsafe { sys::chdir(plan.words.directory) };
+        if entered < 0 {
+            return Err((Step::Directory, entered));
+        }
+    }
+    for signal in 1..=64 {
+        sys::dispose(signal, start.ignored & (1 << (signal - 1)) != 0);
+    }
+    sys::set_mask(start.blocked);
+    Ok(())
+}
+
+/// `execvpe(3)`: tries each candidate, goes on where the file is not there, remembers a refusal, and gives a file
+/// without a known format to the shell. Returns the error.
+fn execute(words: &Words) -> Ret {
+    let mut refused = None;
+    let mut last = sys::ENOENT;
+    for at in 0..words.candidates_len {
+        // SAFETY: within the list that `lay_out` checked; all are NUL-terminated strings in NULL-terminated lists, and
+        // the two places before the arguments are ours to write.
+        unsafe {
+            let candidate = *words.candidates.add(at);
+            last = sys::execute(candidate, words.args, words.vars);
+            if last == sys::ENOEXEC {
+                let shell = words.args.sub(1);
+                shell.write(c"sh".as_ptr());
+                words.args.write(candidate);
+                sys::execute(c"/bin/sh".as_ptr(), shell, words.vars);
+                return sys::ENOEXEC;
+            }
+        }
+        match last {
+            sys::EACCES => refused = Some(last),
+            sys::ENOENT | sys::ENOTDIR | sys::ESTALE | sys::ENODEV | sys::ETIMEDOUT => {}
+            _ => return last,
+        }
+    }
+    refused.unwrap_or(last)
+}
+
+/// The strings that the guard was started with, as the leader needs them.
+struct Words {
+    /// Null if there is none.
+    directory: *const c_char,
+    leaf: *const c_char,
+    candidates: *const *const c_char,
+    candidates_len: usize,
+    args: *mut *const c_char,
+    vars: *const *const c_char,
+}
+
+impl Words {
+    /// `None` if there are not as many as the host says.
+    ///
+    /// # Safety
+    ///
+    /// As for [`run`].
+    unsafe fn lay_out(strings: *mut *const c_char, start: &Start) -> Option<Words> {
+        let counts = start.strings;
+        let [directory, leaf, candidates, args, vars] =
+            [counts.directory, counts.leaf, counts.candidates, counts.args, counts.vars].map(|n| n as usize);
+        // SAFETY: the caller's, up to the NULL at the end, and no further.
+        unsafe {
+            let mut len = 0;
+            while !(*strings.add(len)).is_null() {
+                len += 1;
+            }
+            if len != directory + leaf + candidates + 1 + args + 1 + vars {
+                return None;
+            }
+            let optional = |there: usize, at: usize| if there == 1 { *strings.add(at) } else { ptr::null() };
+            let first_candidate = directory + leaf;
+            let first_arg = first_candidate + candidates + 1;
+            // The end of the arguments, where a string kept the place.
+            strings.add(first_arg + args).write(ptr::null());
+            Some(Words {
+                directory: optional(directory, 0),
+                leaf: optional(leaf, directory),
+                candidates: strings.add(first_candidate),
+                candidates_len: candidates,
+                args: strings.add(first_arg),
+                vars: strings.add(first_arg + args + 1),
+            })
+        }
+    }
+}
+
+/// Closes every descriptor above the three streams but these.
+fn close_all_but(own: &[Fd]) {
+    close_between(3, own);
+}
+
+/// Closes everything that the host had, the streams too.
+pub(crate) fn close_all_but_all_of(hold: &Hold) {
+    close_between(0, &hold.descriptors());
+}
+
+fn close_between(first: u32, own: &[Fd]) {
+    let mut from = first;
+    loop {
+        let next = own.iter().filter_map(|fd| u32::try_from(*fd).ok()).filter(|fd| *fd >= from).min();
+        match next {
+            Some(fd) => {
+                if fd > from {
+                    close_these(from, fd - 1);
+                }
+                from = fd + 1;
+            }
+            None => return close_these(from, u32::MAX),
+        }
+    }
+}
+
+fn close_these(first: u32, last: u32) {
+    if sys::close_range(first, last) < 0 {
+        // Before Linux 5.9, or forbidden by a filter.
+        for fd in first..=last.min(65_535) {
+            sys::close(fd.cast_signed());
+        }
+    }
+}
+
+/// Enough for a handful of frames that call the kernel.
+struct Stack(core::cell::UnsafeCell<[MaybeUninit<u128>; 1024]>);
+
+// SAFETY: a guard has one thread.
+unsafe impl Sync for Stack {}
+
+static STACK: Stack = Stack(core::cell::UnsafeCell::new([MaybeUninit::uninit(); 1024]));

@@ -1,0 +1,378 @@
+//! Linux: a guard starts the leader. What we do is one clone, an exec of the guard's program, and a packet.
+//!
+//! `unsafe` for the child between its clone and its exec. It borrows our memory (see [`super::vfork`]) and makes only
+//! system calls; all it reads was built before.
+#![expect(unsafe_code, reason = "the child before it is a guard, and its namespaces")]
+
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::ptr;
+
+use rustix::process::{Pid, getgid, getuid};
+
+use super::vfork::{fork, vfork};
+use super::{Failed, Ready};
+use crate::guard::wire::{self, FromGuard, Start, Step, Strings, ToGuard};
+use crate::guard::{self, Came, Image, Images, Lifeline, Link, above_2, sys};
+use crate::tree::guarded::{Guarded, Parts};
+use crate::tree::strategy::{Refused, Strategy};
+use crate::tree::{Tree, choice};
+use crate::watch::Watch;
+use crate::{Command, Group, Mechanism, Tried};
+
+/// Starts a leader that a guard holds, with this mechanism.
+pub(super) fn start(
+    ready: &Ready<'_>,
+    mechanism: Mechanism,
+    tried: &[Tried],
+) -> Result<Box<dyn Tree>, Failed> {
+    let mut strategy = prepare(mechanism)?;
+    loop {
+        match strategy.start(ready, 0) {
+            Ok(Launched { link, guard, guard_pid, leader, holder, pidfd }) => {
+                let own_group = ready.command.group != Group::Same;
+                let twin = ready.command.twin && mechanism != Mechanism::PidNamespace;
+                let no_new_privs = ready.command.no_new_privs;
+                let (tried, strategy) = (tried.to_vec(), strategy);
+                return Ok(Box::new(Guarded::new(Parts {
+                    link,
+                    guard,
+                    guard_pid,
+                    holder,
+                    leader,
+                    pidfd,
+                    own_group,
+                    twin,
+                    no_new_privs,
+                    strategy,
+                    tried,
+                })));
+            }
+            // Root in a container may not make a pid namespace; in a user namespace of its own it may.
+            Err(Failed::NotHere(_)) if strategy.fall_back() => {}
+            Err(failed) => {
+                strategy.discard();
+                return Err(failed);
+            }
+        }
+    }
+}
+
+/// Tries a mechanism with a leader that has no program, for [`crate::survey`].
+pub(crate) fn look(mechanism: Mechanism) -> Result<(), Tried> {
+    let command = Command::new("true");
+    let failed = |error: io::Error| choice::tried(mechanism, "start a process", &error);
+    let ready = Ready::new(&command).map_err(|error| failed(error.into()))?;
+    let as_tried = |error: Failed| match error {
+        Failed::NotHere(tried) => tried,
+        Failed::Os(error) => failed(error),
+        Failed::Step(_, errno) => failed(io::Error::from_raw_os_error(errno)),
+    };
+    let mut strategy = prepare(mechanism).map_err(as_tried)?;
+    loop {
+        match strategy.start(&ready, wire::NO_PROGRAM) {
+            Ok(launched) => {
+                while let Came::News(..) | Came::Nothing = launched.link.wait() {}
+                launched.guard.wait_dead();
+                strategy.discard();
+                return Ok(());
+            }
+            Err(Failed::NotHere(_)) if strategy.fall_back() => {}
+            Err(error) => {
+                strategy.discard();
+                return Err(as_tried(error));
+            }
+        }
+    }
+}
+
+fn prepare(mechanism: Mechanism) -> Result<Strategy, Failed> {
+    Strategy::prepare(mechanism).map_err(|refused| match refused {
+        Refused::NotHere { tried, lasting } => {
+            if lasting {
+                choice::remember(&tried);
+            }
+            Failed::NotHere(tried)
+        }
+        Refused::Error(error) => Failed::Os(error),
+    })
+}
+
+/// A guard that runs, and its leader.
+struct Launched {
+    link: Link,
+    guard: Watch,
+    guard_pid: u32,
+    leader: u32,
+    /// The guard that is the leader's parent: of a twin the inner one.
+    holder: u32,
+    pidfd: Watch,
+}
+
+impl Strategy {
+    fn start(&self, ready: &Ready<'_>, extra: u64) -> Result<Launched, Failed> {
+        let mut why = io::Error::from_raw_os_error(libc::ENOEXEC);
+        for (index, image) in Images::get().iter() {
+            match launch(ready, self, extra, image) {
+                Ok(launched) => return Ok(launched),
+                // The guard itself could not be started: another way may do.
+                Err(Failed::Step(Step::Guard, errno)) => {
+                    why = io::Error::from_raw_os_error(errno);
+                    Images::get().give_up(index);
+                }
+                Err(Failed::Step(Step::Contain, errno)) => {
+                    let error = io::Error::from_raw_os_error(errno);
+                    let tried = choice::tried(self.mechanism(), self.doing(), &error);
+                    if self.is_lasting(errno) {
+                        choice::remember(&tried);
+                    }
+                    return Err(Failed::NotHere(tried));
+                }
+                Err(failed) => return Err(failed),
+            }
+        }
+        Err(Failed::NotHere(choice::tried(self.mechanism(), "start a guard", &why)))
+    }
+}
+
+fn launch(ready: &Ready<'_>, strategy: &Strategy, extra: u64, image: &Image) -> Result<Launched, Failed> {
+    let lifeline = Lifeline::get().map_err(Failed::Os)?;
+    let (ours, theirs) = guard::link().map_err(Failed::Os)?;
+    let leaf = strategy.leaf().map(|leaf| leaf.dir().try_clone_to_owned().and_then(above_2));
+    let leaf = leaf.transpose().map_err(Failed::Os)?;
+    let leaf_path = strategy.leaf().and_then(|leaf| CString::new(leaf.path().as_os_str().as_bytes()).ok());
+    let number = |descriptor: Option<&OwnedFd>| descriptor.map_or(-1, AsRawFd::as_raw_fd);
+    let bells = lifeline.bells.each_ref().map(|bell| number(bell.as_ref()));
+    let command = ready.command;
+    let flag = |is: bool, flag: u64| if is { flag } else { 0 };
+    let words = &ready.words;
+    // Without the nulls at their ends.
+    let [args, vars] = [&words.argv, &words.envp].map(|list| &list[..list.len() - 1]);
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let start = Start {
+        flags: strategy.flags()
+            | flag(command.inherit_descriptors, wire::KEEP_DESCRIPTORS)
+            | flag(command.no_new_privs, wire::NO_NEW_PRIVS)
+            | flag(command.twin, wire::TWIN)
+            | extra,
+        strings: Strings {
+            directory: words.directory.is_some().into(),
+            leaf: leaf_path.is_some().into(),
+            candidates: count(words.candidates.len()),
+            args: count(args.len()),
+            vars: count(vars.len()),
+        },
+        blocked: ready.signals.blocked,
+        ignored: ready.signals.ignored,
+        group: match command.group {
+            Group::Own => wire::OWN_GROUP,
+            Group::Session => wire::OWN_SESSION,
+            Group::Same => wire::SAME_GROUP,
+        },
+        supervisor: lifeline.us.as_raw_fd(),
+        bells,
+        leaf: number(leaf.as_ref()),
+        terminal: number(ready.terminal.as_ref()),
+    };
+    let mut strings: Vec<*const c_char> =
+        Vec::with_capacity(args.len() + vars.len() + words.candidates.len() + 5);
+    strings.extend(words.directory.as_ref().map(|directory| directory.as_ptr()));
+    strings.extend(leaf_path.as_ref().map(|path| path.as_ptr()));
+    strings.extend(words.candidates.iter().map(|candidate| candidate.as_ptr()));
+    strings.push(PLACE.as_ptr());
+    strings.extend(args);
+    strings.push(PLACE.as_ptr());
+    strings.extend(vars);
+    strings.push(ptr::null());
+    let socket_number = CString::new(theirs.as_raw_fd().to_string()).unwrap_or_default();
+
+    let link = Link::new(ours);
+    link.send(ToGuard::Start(start)).map_err(Failed::Os)?;
+    let maps = strategy.is_in_user_namespace().then(Maps::new);
+    let birth = Birth {
+        image,
+        argv: [NAME.as_ptr(), socket_number.as_ptr(), ptr::null()],
+        strings: strings.as_mut_ptr(),
+        streams: ready.streams.sources(),
+        handed: [theirs.as_raw_fd(), start.supervisor, bells[0], bells[1], start.leaf, start.terminal],
+        maps: maps.as_ref(),
+        mounts: strategy.namespaces() & libc::CLONE_NEWNS != 0,
+    };
+    let given = ptr::from_ref(&birth).cast_mut().cast::<c_void>();
+    let cloned = if let Image::Copy = image {
+        // SAFETY: `be_born` makes only system calls.
+        unsafe { fork(strategy.namespaces(), || be_born(given)) }
+    } else {
+        // SAFETY: as above, and what `given` refers to lives until the guard has executed.
+        unsafe { vfork(strategy.namespaces(), be_born, given) }
+    };
+    drop(theirs);
+    let (guard_pid, guard) = cloned.map_err(|error| match (strategy, error.raw_os_error()) {
+        // No such namespace here: not permitted, or as many as are allowed, or none at all.
+        (Strategy::Namespace(_), Some(errno)) if errno != libc::EAGAIN => Failed::Step(Step::Contain, errno),
+        _ => Failed::Os(error),
+    })?;
+    let (news, pidfd) = match link.wait() {
+        Came::News(news, pidfd) => (news, pidfd),
+        Came::Nothing | Came::End => {
+            guard.wait_dead();
+            return Err(Failed::Step(Step::Guard, libc::ENOEXEC));
+        }
+    };
+    match (news, pidfd) {
+        (FromGuard::Started { pid, guard: holder, joined }, Some(pidfd)) => {
+            strategy.note_start(joined);
+            let pidfd = Watch::from_descriptor(pidfd);
+            let guard_pid = number_of(guard_pid);
+            let leader = if pid == 0 { pidfd.pid().unwrap_or(0) } else { pid };
+            let holder = if holder == 0 { guard_pid } else { holder };
+            Ok(Launched { link, guard, guard_pid, leader, holder, pidfd })
+        }
+        (FromGuard::Refused { step, errno }, _) => {
+            guard.wait_dead();
+            Err(match step {
+                // What a clone lacks is not the mechanism's fault.
+                Step::Clone => Failed::Os(io::Error::from_raw_os_error(errno)),
+                _ => Failed::Step(step, errno),
+            })
+        }
+        _ => {
+            _ = guard.signal(crate::Signal::KILL);
+            guard.wait_dead();
+            Err(Failed::Step(Step::Guard, libc::EPROTO))
+        }
+    }
+}
+
+fn number_of(pid: Pid) -> u32 {
+    pid.as_raw_nonzero().get().cast_unsigned()
+}
+
+const NAME: &CStr = c"foster-guard";
+/// Keeps a place in the list of strings, in which the guard puts something else.
+const PLACE: &CStr = c"";
+
+/// What a guard needs to be born.
+struct Birth<'a> {
+    image: &'a Image,
+    argv: [*const c_char; 3],
+    strings: *mut *const c_char,
+    streams: [c_int; 3],
+    /// The guard has them by the same numbers; the first is its socket.
+    handed: [RawFd; 6],
+    maps: Option<&'a Maps>,
+    mounts: bool,
+}
+
+/// Who we are, for a user namespace in which we stay who we are.
+struct Maps {
+    user: CString,
+    group: CString,
+}
+
+impl Maps {
+    fn new() -> Maps {
+        let line = |id: u32| CString::new(format!("{id} {id} 1\n")).unwrap_or_default();
+        Maps { user: line(getuid().as_raw()), group: line(getgid().as_raw()) }
+    }
+}
+
+/// The child, from its clone until it is a guard.
+extern "C" fn be_born(given: *mut c_void) -> c_int {
+    // SAFETY: the birth that `launch` passed, alive until we have executed.
+    let birth = unsafe { &*given.cast::<Birth<'_>>() };
+    let socket = birth.handed[0];
+    // SAFETY: a fresh child with a descriptor table of its own.
+    let (step, errno) = unsafe { prepare_and_execute(birth) };
+    sys::send(socket, &FromGuard::Refused { step, errno }.encode(), None);
+    sys::exit(127)
+}
+
+/// Returns only what went wrong.
+///
+/// # Safety
+///
+/// Only in a fresh child with a descriptor table of its own, all signals blocked, and alive as long as the birth.
+unsafe fn prepare_and_execute(birth: &Birth<'_>) -> (Step, c_int) {
+    // SAFETY: system calls with pointers to NUL-terminated strings and NULL-terminated lists that the birth holds.
+    unsafe {
+        if let Some(maps) = birth.maps
+            && let Err(errno) = write_maps(maps)
+        {
+            return (Step::Contain, errno);
+        }
+        if birth.mounts {
+            // What we mount stays inside. A `/proc` that some container hides parts of cannot be mounted anew: the
+            // program then sees the outer one.
+            let none = ptr::null::<c_char>();
+            libc::mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_SLAVE, ptr::null());
+            let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+            libc::mount(c"proc".as_ptr(), c"/proc".as_ptr(), c"proc".as_ptr(), flags, ptr::null());
+        }
+        for (place, source) in (0..).zip(birth.streams) {
+            if source != -1 && libc::dup2(source, place) == -1 {
+                return (Step::Streams, errno());
+            }
+        }
+        for handed in birth.handed {
+            if handed != -1 && libc::fcntl(handed, libc::F_SETFD, 0) == -1 {
+                return (Step::Guard, errno());
+            }
+        }
+        let (argv, strings) = (birth.argv.as_ptr(), birth.strings);
+        match birth.image {
+            Image::Memory(program) => {
+                let empty = c"".as_ptr();
+                libc::syscall(
+                    libc::SYS_execveat,
+                    program.as_raw_fd(),
+                    empty,
+                    argv,
+                    strings,
+                    libc::AT_EMPTY_PATH,
+                );
+            }
+            Image::File(path) => _ = libc::execve(path.as_ptr(), argv, strings.cast_const()),
+            Image::Host => _ = libc::execve(c"/proc/self/exe".as_ptr(), argv, strings.cast_const()),
+            Image::Copy => guard::start::run(birth.handed[0], strings),
+        }
+        // It is the leader's words that are too large, not the guard.
+        let errno = errno();
+        (if errno == libc::E2BIG { Step::Execute } else { Step::Guard }, errno)
+    }
+}
+
+/// `user_namespaces(7)`: before anything is executed, which would take from us what the namespace gives.
+///
+/// # Safety
+///
+/// As for [`prepare_and_execute`].
+unsafe fn write_maps(maps: &Maps) -> Result<(), c_int> {
+    let write = |path: &CStr, text: &CStr| {
+        // SAFETY: NUL-terminated strings, and a descriptor of our own.
+        unsafe {
+            let file = libc::open(path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+            if file == -1 {
+                return Err(errno());
+            }
+            let written = libc::write(file, text.as_ptr().cast(), text.to_bytes().len());
+            let errno = errno();
+            libc::close(file);
+            if written == -1 { Err(errno) } else { Ok(()) }
+        }
+    };
+    // Older than the rule that it must be there: then nothing is lost.
+    match write(c"/proc/self/setgroups", c"deny") {
+        Err(errno) if errno != libc::ENOENT => return Err(errno),
+        _ => {}
+    }
+    write(c"/proc/self/uid_map", &maps.user)?;
+    write(c"/proc/self/gid_map", &maps.group)
+}
+
+fn errno() -> c_int {
+    // Reads a thread-local that the child shares with the thread that sleeps in the clone.
+    io::Error::last_os_error().raw_os_error().unwrap_or(0)
+}

@@ -1,0 +1,95 @@
+//! A failed step and its errno in words.
+
+use std::ffi::{CStr, OsStr, c_int};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use super::words::Words;
+use crate::error::short;
+use crate::guard::wire::Step;
+use crate::{Command, Error, ErrorKind};
+
+/// The failed step and its errno in words.
+pub(super) fn refused(command: &Command, words: &Words, step: Step, errno: c_int) -> Error {
+    let error = io::Error::from_raw_os_error(errno);
+    let label = short(&command.get_label());
+    match step {
+        // They were told before they came here.
+        Step::Guard | Step::Contain | Step::Clone => {
+            Error::os(ErrorKind::of(&error), format!("cannot start `{label}`"), error)
+        }
+        Step::Group => {
+            Error::os(ErrorKind::of(&error), format!("cannot start `{label}` in its process group"), error)
+        }
+        Step::Streams => {
+            Error::os(ErrorKind::of(&error), format!("cannot start `{label}` with its streams"), error)
+        }
+        Step::Directory => {
+            let directory = command.directory.as_deref().unwrap_or(Path::new("")).to_string_lossy();
+            let directory = short(&directory);
+            let doing = format!(
+                "cannot start `{label}`: cannot enter the working directory `{directory}`; make it or name another"
+            );
+            Error::os(ErrorKind::BadDirectory, doing, error)
+        }
+        Step::Execute => {
+            let program = short(&command.program.to_string_lossy());
+            let refuse = |kind, why: &str| Error::new(kind, format!("cannot start `{label}`: {why}"));
+            match errno {
+                libc::ENOENT if !command.program.as_bytes().contains(&b'/') => {
+                    let why = format!("there is no `{program}` in PATH; check its name, or give its path");
+                    return refuse(ErrorKind::NotFound, &why);
+                }
+                libc::ENOENT if words.candidates.iter().any(|file| exists(command, file)) => {
+                    let why = format!(
+                        "`{program}` is there, but the interpreter that it names is not; install that"
+                    );
+                    return refuse(ErrorKind::NotFound, &why);
+                }
+                libc::E2BIG => {
+                    let why = "its arguments and environment are too large; hand the large part on in a file";
+                    return refuse(ErrorKind::TooBig, why);
+                }
+                libc::EACCES if words.candidates.iter().any(|file| is_directory(command, file)) => {
+                    let why = format!("`{program}` is a directory; name a program");
+                    return refuse(ErrorKind::NotExecutable, &why);
+                }
+                _ => {}
+            }
+            let kind = match errno {
+                libc::ENOENT => ErrorKind::NotFound,
+                libc::EACCES
+                | libc::EPERM
+                | libc::ENOEXEC
+                | libc::ENOTDIR
+                | libc::ETXTBSY
+                | libc::EISDIR
+                | libc::ELIBBAD
+                | libc::ELOOP
+                | libc::ENAMETOOLONG => ErrorKind::NotExecutable,
+                _ => ErrorKind::of(&error),
+            };
+            let fix = match errno {
+                libc::ENOENT => "; check its path",
+                libc::EACCES => "; is it executable, and are its directories?",
+                libc::ENOEXEC => "; it is no program and no script",
+                _ => "",
+            };
+            Error::os(kind, format!("cannot start `{label}`: cannot execute `{program}`{fix}"), error)
+        }
+    }
+}
+
+fn exists(command: &Command, file: &CStr) -> bool {
+    from_its_directory(command, file).symlink_metadata().is_ok()
+}
+
+fn is_directory(command: &Command, file: &CStr) -> bool {
+    from_its_directory(command, file).is_dir()
+}
+
+fn from_its_directory(command: &Command, file: &CStr) -> std::path::PathBuf {
+    let file = Path::new(OsStr::from_bytes(file.to_bytes()));
+    command.directory.as_deref().map_or(file.to_owned(), |directory| directory.join(file))
+}

@@ -1,0 +1,290 @@
+//! A tree that a guard holds. The guard is the leader's parent and what every orphan of the tree comes to: it tells how
+//! the leader ended, and when nobody is left. What can be done from here at once is done from here.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Instant;
+
+use super::group::signal_each;
+use super::strategy::Strategy;
+use super::{Heard, Tree, proc};
+use crate::guard::wire::{Exited, FromGuard, ToGuard};
+use crate::guard::{Came, Link};
+use crate::lifecycle::Reach;
+use crate::watch::{Collect, Ended, Watch};
+use crate::{Contained, Guard, Proof, Signal, Tried};
+
+/// What a spawn hands over.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) link: Link,
+    /// Our child: of a twin the outer guard.
+    pub(crate) guard: Watch,
+    pub(crate) guard_pid: u32,
+    /// The leader's parent: of a twin the inner guard.
+    pub(crate) holder: u32,
+    pub(crate) leader: u32,
+    pub(crate) pidfd: Watch,
+    pub(crate) own_group: bool,
+    pub(crate) twin: bool,
+    pub(crate) no_new_privs: bool,
+    pub(crate) strategy: Strategy,
+    pub(crate) tried: Vec<Tried>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Guarded {
+    parts: Parts,
+    /// The leader's end, as the guard told it.
+    ended: Option<Exited>,
+    stopped: Option<Signal>,
+    /// The guard has proven that nobody is left.
+    empty: bool,
+    /// The guard was killed.
+    lost: bool,
+    reaped: bool,
+    detached: bool,
+}
+
+impl Guarded {
+    pub(crate) fn new(parts: Parts) -> Guarded {
+        Guarded {
+            parts,
+            ended: None,
+            stopped: None,
+            empty: false,
+            lost: false,
+            reaped: false,
+            detached: false,
+        }
+    }
+
+    fn heard(&mut self, news: FromGuard) -> Option<Heard> {
+        match news {
+            FromGuard::Stopped { signal } => {
+                self.stopped = Signal::from_number(signal);
+                return self.stopped.map(Heard::Suspended);
+            }
+            FromGuard::Continued => {
+                self.stopped = None;
+                return Some(Heard::Continued);
+            }
+            FromGuard::Exited(exited) => {
+                self.stopped = None;
+                self.ended = Some(exited);
+            }
+            FromGuard::Empty => self.empty = true,
+            FromGuard::TwinLost => return Some(Heard::GuardLost),
+            // They come once, before there is a tree.
+            FromGuard::Started { .. } | FromGuard::Refused { .. } => {}
+        }
+        None
+    }
+
+    fn descendants(&self) -> Vec<proc::Process> {
+        let Parts { guard_pid, holder, leader, .. } = self.parts;
+        let mut roots = vec![guard_pid];
+        // Without its guard the tree is under its leader, as far as it can be seen.
+        if self.lost {
+            roots = vec![leader];
+        }
+        let all = proc::descendants(&roots).unwrap_or_default();
+        all.into_iter()
+            .filter(|process| ![holder, leader].contains(&process.pid) && !process.is_dead())
+            .collect()
+    }
+
+    /// By pidfd where the kernel can (6.9), else each member for itself: the guard reaps the leader as soon as it is
+    /// dead, and from then on its number may be anybody's.
+    fn signal_group(&self, signal: Signal) -> io::Result<()> {
+        if !self.parts.own_group {
+            return Ok(());
+        }
+        self.parts.pidfd.signal_group(signal).unwrap_or_else(|| self.signal_each(signal, true))
+    }
+
+    fn signal_each(&self, signal: Signal, in_group: bool) -> io::Result<()> {
+        let Parts { leader, .. } = self.parts;
+        let pids: Vec<u32> = self.descendants().iter().map(|process| process.pid).collect();
+        signal_each(&pids, signal, |process| (process.group == leader) == in_group)
+    }
+
+    fn nobody_is_seen(&self) -> bool {
+        let group_is_empty = if !self.parts.own_group {
+            true
+        } else if self.parts.pidfd.pins_group() {
+            !self.parts.pidfd.group_is_populated()
+        } else {
+            let Parts { leader, .. } = self.parts;
+            let in_group = |process: &proc::Process| process.group == leader && !process.is_dead();
+            proc::everybody().is_some_and(|everybody| !everybody.iter().any(in_group))
+        };
+        match self.parts.strategy.leaf() {
+            Some(leaf) => {
+                // Whoever was just being born when the last kill went out.
+                _ = leaf.kill();
+                leaf.is_empty()
+            }
+            None => group_is_empty,
+        }
+    }
+}
+
+impl Tree for Guarded {
+    fn leader(&self) -> u32 {
+        self.parts.leader
+    }
+
+    fn watched(&self) -> Vec<BorrowedFd<'_>> {
+        vec![self.parts.link.as_fd(), self.parts.guard.as_fd()]
+    }
+
+    fn hear(&mut self) -> Vec<Heard> {
+        let mut heard = Vec::new();
+        while !self.lost && !self.empty {
+            match self.parts.link.next() {
+                Came::News(news, _) => heard.extend(self.heard(news)),
+                Came::Nothing => break,
+                Came::End => {
+                    self.lost = true;
+                    heard.push(Heard::GuardLost);
+                }
+            }
+        }
+        heard
+    }
+
+    fn leader_ended(&mut self) -> Option<Ended> {
+        match self.ended {
+            Some(exited) => Some(Ended::told(exited)),
+            // It is somebody else's child now: only the kernel's memory tells.
+            None if self.lost => self.parts.pidfd.ended(Collect::Peek),
+            None => None,
+        }
+    }
+
+    fn stopped(&self) -> Option<Signal> {
+        self.stopped
+    }
+
+    fn signal(&mut self, reach: Reach, signal: Signal) -> io::Result<()> {
+        let leader = |tree: &Guarded| {
+            if tree.ended.is_some() { Ok(()) } else { tree.parts.pidfd.signal(signal) }
+        };
+        match reach {
+            Reach::Leader => leader(self),
+            Reach::Group if !self.parts.own_group => leader(self),
+            Reach::Group => {
+                let group = self.signal_group(signal);
+                // A leader that moved to another group is still ours.
+                let here = proc::Process::of(self.parts.leader);
+                let strayed = self.ended.is_none()
+                    && here.is_some_and(|process| process.group != self.parts.leader && !process.is_dead());
+                if strayed { leader(self).and(group) } else { group }
+            }
+            Reach::Rest => self.signal_each(signal, true),
+            Reach::Strays => self.signal_each(signal, false),
+            Reach::All => {
+                let group = self.signal(Reach::Group, signal);
+                self.signal_each(signal, false).and(group)
+            }
+        }
+    }
+
+    fn kill(&mut self) -> io::Result<()> {
+        // First from here, so that it has been sent when this returns.
+        let group = self.signal_group(Signal::KILL);
+        let leader = if self.ended.is_some() { Ok(()) } else { self.parts.pidfd.signal(Signal::KILL) };
+        let told = self.parts.link.send(ToGuard::Kill);
+        let leaf = match &self.parts.strategy {
+            Strategy::Cgroup(leaf) => leaf.kill(),
+            // To freeze takes its time: that is the guard's, as long as there is one.
+            Strategy::Freezer(leaf) if self.lost => leaf.kill(),
+            Strategy::Freezer(_) | Strategy::Landlock | Strategy::Namespace(_) | Strategy::Subreaper => {
+                Ok(())
+            }
+        };
+        leader.and(group).and(told).and(leaf)
+    }
+
+    fn detach(&mut self) {
+        self.detached = true;
+        if let Some(leaf) = self.parts.strategy.leaf() {
+            leaf.leave_alone();
+        }
+        _ = self.parts.link.send(ToGuard::Detach);
+    }
+
+    fn members(&self) -> Vec<u32> {
+        self.descendants().iter().map(|process| process.pid).collect()
+    }
+
+    fn leftovers(&mut self, _: Instant) -> (Vec<u32>, bool) {
+        let alone = self.ended.is_some_and(|exited| exited.alone);
+        let who = match self.parts.strategy.leaf() {
+            _ if alone => Vec::new(),
+            // Quicker than a walk, and it misses only who has moved out, which does not help it.
+            Some(leaf) => leaf.members(),
+            None => self.members(),
+        };
+        (who, alone)
+    }
+
+    fn is_empty(&mut self, _: Instant) -> bool {
+        self.empty || self.lost && self.nobody_is_seen()
+    }
+
+    fn must_be_asked(&self) -> bool {
+        self.lost
+    }
+
+    fn proof(&self) -> Proof {
+        match self.parts.strategy {
+            Strategy::Cgroup(_) => Proof::Populated0,
+            _ if self.lost => Proof::GroupEmpty,
+            ref strategy => strategy.proof(),
+        }
+    }
+
+    fn reap(&mut self) -> bool {
+        if self.reaped || self.detached && !self.empty {
+            return true;
+        }
+        // It has nothing left to do; and one that somebody stopped would not end.
+        _ = self.parts.guard.signal(Signal::KILL);
+        self.reaped = self.parts.guard.ended(Collect::Reap).is_some();
+        self.reaped
+    }
+
+    fn survivor(&mut self) -> Option<Watch> {
+        (!self.reaped).then(|| self.parts.guard.try_clone()).flatten()
+    }
+
+    fn discard(&mut self) {
+        _ = self.kill();
+        while let Came::News(..) = self.parts.link.wait() {}
+        self.parts.guard.wait_dead();
+        self.reaped = true;
+    }
+
+    fn contained(&self) -> Contained {
+        let Parts { strategy, twin, no_new_privs, guard_pid, tried, .. } = &self.parts;
+        let mechanism = strategy.mechanism();
+        Contained {
+            level: mechanism.level(),
+            mechanism,
+            guard: Some(Guard { pid: *guard_pid, twin: *twin }),
+            survives: strategy.survives(*twin, *no_new_privs),
+            tried: tried.clone(),
+        }
+    }
+}
+
+impl Drop for Guarded {
+    /// A tree that was left alone keeps its leaf; its guard removes it.
+    fn drop(&mut self) {
+        if self.reaped {
+            std::mem::replace(&mut self.parts.strategy, Strategy::Subreaper).discard();
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! The guard alone: whoever in the tree loses its parent becomes the guard's child (`PR_SET_CHILD_SUBREAPER`), so that
+//! the guard can kill its children until it has none. For that it reads who they are in `/proc`.
+
+use std::fs;
+
+use super::leaf::Refused;
+use crate::{Mechanism, Survives, Tried};
+
+/// Whether `/proc` tells a process who its children are, and counts as we do.
+pub(super) fn look() -> Result<(), Refused> {
+    let tried = |step: &str, errno: Option<i32>| {
+        let step = step.to_string();
+        let tried = Tried { mechanism: Mechanism::Subreaper, step, errno, hint: hint(errno) };
+        Err(Refused::NotHere { tried, lasting: true })
+    };
+    match fs::read_link("/proc/self") {
+        Ok(us) if us.to_str().and_then(|us| us.parse().ok()) == Some(std::process::id()) => {}
+        Ok(_) => return tried("read /proc, which shows another pid namespace", None),
+        Err(error) => return tried("read /proc/self", error.raw_os_error()),
+    }
+    match fs::File::open("/proc/thread-self/children") {
+        Ok(_) => Ok(()),
+        Err(error) => tried("read /proc/thread-self/children", error.raw_os_error()),
+    }
+}
+
+/// Who forks faster than the guard can look, with sessions of its own, may outrun it.
+pub(super) fn survives(all: Survives, twin: bool, nobody_else: bool) -> Survives {
+    Survives { setuid_child: nobody_else, fork_bomb: false, guard_killed: twin, both_killed: twin, ..all }
+}
+
+/// What would help.
+pub(super) fn hint(_: Option<i32>) -> &'static str {
+    "mount /proc for this pid namespace; the kernel needs CONFIG_PROC_CHILDREN"
+}
