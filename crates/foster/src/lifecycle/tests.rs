@@ -15,6 +15,9 @@ const LEADER_FIRST: Target = Target::LeaderThenGroup { after: Duration::from_mil
 /// What a stop says at once under [`policy`].
 const ASKED: &str = "[asked TERM], TERM to group, CONT to group, wait 100";
 
+/// And what it says where the leader is dead.
+const ASKED_ALL: &str = "[asked TERM], TERM to all, CONT to all, wait 100";
+
 fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
@@ -36,7 +39,7 @@ fn leftovers(leftovers: Leftovers) -> Policy {
     Policy { leftovers, ..policy() }
 }
 
-/// A machine, its clock, and everything it ever said.
+/// A machine, its clock, its driver, and everything it ever said.
 #[derive(Clone)]
 struct Script {
     machine: Lifecycle,
@@ -45,12 +48,35 @@ struct Script {
     past: Vec<Output>,
     /// Of the policy it began with: a detach changes the machine's.
     leftovers: Leftovers,
+    /// What held the tree is given back at once, as a process group is; if not, the story says when.
+    at_once: bool,
+    /// What the driver knows, and whether it was told to leave the program alone.
+    dead: bool,
+    empty: bool,
+    reaped: bool,
+    detached: bool,
 }
 
 impl Script {
     fn new(policy: Policy) -> Script {
         let (epoch, leftovers) = (Instant::now(), policy.leftovers);
-        Script { machine: Lifecycle::new(policy, epoch), epoch, now: epoch, past: Vec::new(), leftovers }
+        Script {
+            machine: Lifecycle::new(policy, epoch),
+            epoch,
+            now: epoch,
+            past: Vec::new(),
+            leftovers,
+            at_once: true,
+            dead: false,
+            empty: false,
+            reaped: false,
+            detached: false,
+        }
+    }
+
+    /// Something has to end before it is given back, as a guard has.
+    fn slow(policy: Policy) -> Script {
+        Script { at_once: false, ..Script::new(policy) }
     }
 
     fn at(&mut self, millis: u64) -> &mut Script {
@@ -92,23 +118,34 @@ impl Script {
     }
 
     fn detach(&mut self) -> &mut Script {
+        self.detached = true;
         self.order(Order::Detach)
     }
 
     /// The leader dies, the last of its tree.
     fn exits(&mut self, status: Status) -> &mut Script {
+        self.empty |= !self.dead;
+        self.dead = true;
         self.machine.fact(Fact::Exited { status, alone: true }, self.now);
         self
     }
 
     /// The leader dies, and something of its tree lives on.
     fn exits_leaving(&mut self, status: Status) -> &mut Script {
+        self.dead = true;
         self.machine.fact(Fact::Exited { status, alone: false }, self.now);
         self
     }
 
     fn empties(&mut self) -> &mut Script {
+        self.empty |= self.dead;
         self.machine.fact(Fact::Empty, self.now);
+        self
+    }
+
+    fn reaped(&mut self) -> &mut Script {
+        self.reaped = true;
+        self.machine.fact(Fact::Reaped, self.now);
         self
     }
 
@@ -121,6 +158,7 @@ impl Script {
             match self.machine.poll(self.now) {
                 Output::Wait(None) => break,
                 Output::Wait(Some(until)) => {
+                    assert!(!self.has_given_back(), "a deadline of what is being given back: {said:?}");
                     assert!(until > self.now, "rests on a deadline that has passed: {said:?}");
                     said.push(format!("wait {}", (until - self.now).as_millis()));
                     break;
@@ -129,12 +167,17 @@ impl Script {
                     self.check(output);
                     self.past.push(output);
                     said.push(words(output));
+                    if self.at_once && output == Output::Do(Effect::Reap) {
+                        self.reaped();
+                    }
                 }
             }
             assert!(said.len() <= 12, "does not come to rest: {said:?}");
         }
-        assert_eq!(self.machine.is_gone(), self.has(|past| matches!(past, Output::Tell(News::Gone))));
-        assert_eq!(self.machine.awaits_empty(), self.has_exited() && !self.machine.is_gone());
+        let (given_back, gone) = (self.has_given_back(), self.is_gone());
+        assert_eq!(self.machine.is_gone(), gone);
+        assert_eq!(self.machine.is_emptied(), given_back && !gone);
+        assert_eq!(self.machine.awaits_empty(), self.has_exited() && !given_back);
         said.join(", ")
     }
 
@@ -152,45 +195,75 @@ impl Script {
         self.has(|past| matches!(past, Output::Tell(News::Exited { .. })))
     }
 
+    fn has_given_back(&self) -> bool {
+        self.has(|past| matches!(past, Output::Do(Effect::Reap)))
+    }
+
+    fn is_gone(&self) -> bool {
+        self.has(|past| matches!(past, Output::Tell(News::Gone { .. })))
+    }
+
     /// What must not come after what has been said, whatever the story. HUP stands for the signals without an
     /// intent.
     #[track_caller]
     fn check(&self, output: Output) {
         let soft = |signal| signal != Signal::HUP && signal != Signal::CONT;
-        let asked = |reaches: fn(Reach) -> bool| {
+        let asked = |part| {
             self.past.iter().any(|past| {
-                matches!(past, Output::Do(Effect::Signal(reach, signal)) if soft(*signal) && reaches(*reach))
+                matches!(past, Output::Do(Effect::Signal(reach, signal))
+                    if soft(*signal) && parts(*reach).contains(part))
             })
         };
+        assert!(!self.is_gone(), "{output:?} after the end");
         match output {
             Output::Do(effect) => {
-                let reaped = self.has(|past| matches!(past, Output::Do(Effect::Reap)));
-                assert!(!reaped, "{effect:?} after the pid was given back");
+                assert!(!self.has_given_back(), "{effect:?} after what held the tree was given back");
                 match effect {
                     Effect::Signal(reach, signal) => {
-                        assert!(reach != Reach::Leader || !self.has_exited(), "{signal} to a dead leader");
-                        if soft(signal) && reach != Reach::Rest {
-                            assert!(!asked(|past| past != Reach::Rest), "the leader is asked twice");
-                        }
-                        if soft(signal) && reach != Reach::Leader {
-                            assert!(!asked(|past| past != Reach::Leader), "the rest is asked twice");
+                        let dead = self.has_exited();
+                        assert!(reach != Reach::Leader || !dead, "{signal} to a dead leader");
+                        for part in parts(reach) {
+                            assert!(dead || *part != "strays", "{signal} to strays whose leader lives");
+                            assert!(!soft(signal) || !asked(part), "the {part} asked twice");
                         }
                     }
                     Effect::Reap => assert!(self.has_exited(), "reaps a leader that has not exited"),
+                    Effect::Detach => assert!(self.may_leave(), "lets go of what is to end"),
                     Effect::KillTree => {}
                 }
             }
             Output::Tell(News::Exited { .. }) => assert!(!self.has_exited(), "exits twice"),
-            Output::Tell(News::Gone) => {
-                assert_eq!(self.past.last(), Some(&Output::Do(Effect::Reap)), "gone and not reaped");
+            Output::Tell(News::Gone { left }) => {
+                assert!(self.has_given_back() && self.reaped, "gone and not reaped");
+                let let_go =
+                    matches!(self.past[..], [.., Output::Do(Effect::Detach), Output::Do(Effect::Reap)]);
+                assert!(!left || let_go && self.may_leave(), "left, and not to be left");
+                assert!(left || self.empty, "gone, and neither left nor empty");
             }
             Output::Tell(News::Asked(_) | News::TimedOut | News::Forced | News::Stuck) => {
                 let twice = self.past.iter().any(|past| words(*past) == words(output));
                 assert!(!twice, "{} twice", words(output));
+                assert!(!self.has_given_back(), "{output:?} of what is being given back");
             }
             Output::Tell(News::Signalled(_) | News::Splaying(_)) | Output::Wait(_) => {}
         }
-        assert!(!self.has(|past| matches!(past, Output::Tell(News::Gone))), "{output:?} after the end");
+    }
+
+    /// Nobody was asked or killed, and somebody said that it may stay.
+    fn may_leave(&self) -> bool {
+        let ending = |past: &Output| matches!(past, Output::Tell(News::Asked(_) | News::Forced));
+        (self.detached || self.leftovers == Leftovers::Leave) && !self.has(ending)
+    }
+}
+
+/// Who may be asked once.
+fn parts(reach: Reach) -> &'static [&'static str] {
+    match reach {
+        Reach::Leader => &["leader"],
+        Reach::Group => &["leader", "rest"],
+        Reach::Rest => &["rest"],
+        Reach::Strays => &["strays"],
+        Reach::All => &["leader", "rest", "strays"],
     }
 }
 
@@ -200,6 +273,7 @@ fn words(output: Output) -> String {
             format!("{} to {}", signal.name(), format!("{reach:?}").to_lowercase())
         }
         Output::Do(Effect::KillTree) => "kill tree".into(),
+        Output::Do(Effect::Detach) => "detach".into(),
         Output::Do(Effect::Reap) => "reap".into(),
         Output::Tell(News::Signalled(signal)) => format!("[signalled {}]", signal.name()),
         Output::Tell(News::Splaying(splay)) => format!("[splaying {}]", splay.as_millis()),
@@ -214,7 +288,8 @@ fn words(output: Output) -> String {
             let forced = if forced { ", forced" } else { "" };
             format!("[exit {status}: {}{forced}]", format!("{cause:?}").to_lowercase())
         }
-        Output::Tell(news @ (News::Forced | News::Stuck | News::Gone)) => {
+        Output::Tell(News::Gone { left }) => if left { "[gone, left]" } else { "[gone]" }.into(),
+        Output::Tell(news @ (News::Forced | News::Stuck)) => {
             format!("[{}]", format!("{news:?}").to_lowercase())
         }
         Output::Wait(_) => "wait".into(),

@@ -20,12 +20,13 @@ const ORDERS: [Input; 9] = [
     ("detach", |s| _ = s.detach()),
 ];
 
-const FACTS: [Input; 6] = [
+const FACTS: [Input; 7] = [
     ("exit 0", |s| _ = s.exits_leaving(OK)),
     ("exit 0, alone", |s| _ = s.exits(OK)),
     ("exit KILL", |s| _ = s.exits_leaving(KILLED)),
     ("exit KILL, alone", |s| _ = s.exits(KILLED)),
     ("empty", |s| _ = s.empties()),
+    ("reaped", |s| _ = s.reaped()),
     ("(deadline)", |s| s.now = s.machine.deadline().unwrap_or(s.now)),
 ];
 
@@ -82,7 +83,7 @@ fn the_whole_table() {
     for (name, policy) in policies() {
         writeln!(table, "\n═══ {name}").unwrap();
         let inputs = inputs(&policy);
-        write(&explore(Script::new(policy), &inputs), &inputs, &mut table);
+        write(&explore(Script::slow(policy), &inputs), &inputs, &mut table);
     }
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/src/lifecycle/table.txt");
     if std::env::var_os("BLESS").is_some() {
@@ -117,6 +118,7 @@ fn explore(start: Script, inputs: &[Input]) -> Found {
                 next.now += ms(40);
             }
             check(&here, name, &next);
+            check_end(&next, inputs);
             let there = phase(&next);
             if !found.order.contains(&there) {
                 found.order.push(there.clone());
@@ -178,7 +180,7 @@ fn twin(phase: &str) -> Option<(String, &'static str)> {
 /// What a paused or detached phase is expected to answer, given what its twin does: the detached one the same; the
 /// paused one too, but it goes on waiting, unless it is resumed, woken by an order to end, or its leader exits.
 fn as_twin(here: &str, kind: &str, input: &str, (there, said): &Answer) -> Answer {
-    if there == "gone" {
+    if ["emptied", "emptied, left", "gone"].contains(&there.as_str()) {
         return (there.clone(), said.clone());
     }
     let wakes = ["stop", "QUIT", "kill", "resume"].iter().any(|order| input.starts_with(order))
@@ -207,7 +209,7 @@ fn check(here: &Script, input: &str, next: &Script) {
             Phase::Running { .. } | Phase::Splaying { .. } => false,
             // The timeout goes; the stop stays.
             Phase::Asked { latest, .. } => latest.is_none(),
-            Phase::Lingering { .. } | Phase::Killed { .. } | Phase::Gone => true,
+            Phase::Lingering { .. } | Phase::Killed { .. } | Phase::Emptied { .. } | Phase::Gone => true,
         },
         other => ORDERS.iter().any(|(order, _)| *order == other) && other != "pause",
     };
@@ -216,6 +218,19 @@ fn check(here: &Script, input: &str, next: &Script) {
         assert!(after.asked <= before.asked, "asks later: {edge}");
         assert!(after.killed <= before.killed, "kills later: {edge}");
     }
+}
+
+/// While what held the tree is given back, nothing happens, also to what was paused or detached before, which the
+/// table does not tell apart; and then it is gone, as it was to be.
+fn check_end(next: &Script, inputs: &[Input]) {
+    let Phase::Emptied { left } = next.machine.phase else { return };
+    let mut held = next.clone();
+    for &(name, act) in inputs.iter().filter(|(name, _)| *name != "reaped") {
+        act(&mut held);
+        assert_eq!(held.said(), "", "{name} while {} is given back", phase(next));
+        held.now += ms(1000);
+    }
+    held.reaped().says(if left { "[gone, left]" } else { "[gone]" });
 }
 
 /// How long until a tree that hears nothing is asked and killed.
@@ -255,7 +270,8 @@ fn rank(script: &Script) -> u8 {
         Phase::Lingering { .. } => 2,
         Phase::Asked { .. } => 3,
         Phase::Killed { .. } => 4,
-        Phase::Gone => 5,
+        Phase::Emptied { .. } => 5,
+        Phase::Gone => 6,
     }
 }
 
@@ -288,6 +304,8 @@ fn phase(script: &Script) -> String {
             format!("killed {patience}, leader {leader}")
         }
         // Nothing is left that could differ.
+        Phase::Emptied { left: false } => return "emptied".into(),
+        Phase::Emptied { left: true } => return "emptied, left".into(),
         Phase::Gone => return "gone".into(),
     };
     if machine.paused.is_some() {

@@ -45,7 +45,7 @@ fn a_polite_leader_does_not_save_a_deaf_descendant() {
         .says(ASKED)
         .at(40)
         .exits_leaving(OK)
-        .says("[exit 0: stopped], wait 60")
+        .says("[exit 0: stopped], TERM to strays, CONT to strays, wait 60")
         .at(100)
         .says("[forced], kill tree, wait 20")
         .at(105)
@@ -60,7 +60,7 @@ fn a_descendant_has_the_whole_grace_after_a_polite_leader() {
         .says(ASKED)
         .at(40)
         .exits_leaving(OK)
-        .says("[exit 0: stopped], wait 60")
+        .says("[exit 0: stopped], TERM to strays, CONT to strays, wait 60")
         .at(99)
         .empties()
         .says("reap, [gone]");
@@ -110,12 +110,13 @@ fn a_stop_whose_splay_the_leader_did_not_live_to_see_still_ends_the_tree() {
     for policy in [leftovers(Leftovers::Leave), leftovers(Leftovers::Wait { max: None })] {
         let mut splaying = Script::new(policy);
         splaying.stop_after(5000).says("[splaying 5000], wait 5000").at(20);
-        splaying.clone().exits_leaving(OK).says(&format!("[exit 0: own], {ASKED}"));
-        splaying.detach().says("wait 4980").exits_leaving(OK).says(&format!("[exit 0: own], {ASKED}"));
+        splaying.clone().exits_leaving(OK).says(&format!("[exit 0: own], {ASKED_ALL}"));
+        splaying.detach().says("detach, wait 4980");
+        splaying.exits_leaving(OK).says(&format!("[exit 0: own], {ASKED_ALL}"));
     }
     let mut quits = Script::new(leftovers(Leftovers::Stop));
     quits.stop_by(Signal::QUIT, 5000).says("[splaying 5000], wait 5000").exits_leaving(OK);
-    quits.says("[exit 0: own], [asked QUIT], QUIT to group, CONT to group, wait 100");
+    quits.says("[exit 0: own], [asked QUIT], QUIT to all, CONT to all, wait 100");
 }
 
 #[test]
@@ -124,7 +125,7 @@ fn a_stop_whose_splay_the_leader_did_not_live_to_see_gives_leftovers_no_more_tim
         let max = Some(ms(60));
         let mut splaying = Script::new(Policy { grace, ..leftovers(Leftovers::Wait { max }) });
         splaying.stop_after(5000).says("[splaying 5000], wait 5000").at(20).exits_leaving(OK);
-        splaying.says("[exit 0: own], [asked TERM], TERM to group, CONT to group, wait 60");
+        splaying.says("[exit 0: own], [asked TERM], TERM to all, CONT to all, wait 60");
         splaying.at(80).says("[forced], kill tree, wait 20");
     }
 }
@@ -211,7 +212,7 @@ fn an_endless_grace_ends_with_a_kill_or_never() {
         .says("[asked TERM], TERM to group, CONT to group")
         .at(1_000_000)
         .exits_leaving(OK)
-        .says("[exit 0: stopped]")
+        .says("[exit 0: stopped], TERM to strays, CONT to strays")
         .at(2_000_000)
         .says("")
         .kill()
@@ -245,7 +246,7 @@ fn a_leader_with_all_the_time_of_the_clock_is_still_followed_by_the_rest() {
         .says("[asked TERM], TERM to leader, CONT to leader, wait 100")
         .at(10)
         .exits_leaving(OK)
-        .says("[exit 0: stopped], TERM to rest, CONT to rest, wait 90");
+        .says("[exit 0: stopped], TERM to rest, CONT to rest, TERM to strays, CONT to strays, wait 90");
 }
 
 #[test]
@@ -291,7 +292,7 @@ fn target_leader_asks_the_leader_alone_and_kills_everything() {
         .says("[asked TERM], TERM to leader, CONT to leader, wait 100")
         .at(40)
         .exits_leaving(OK)
-        .says("[exit 0: stopped], wait 60")
+        .says("[exit 0: stopped], TERM to strays, CONT to strays, wait 60")
         .signal()
         .says("wait 60")
         .at(100)
@@ -307,7 +308,7 @@ fn leader_then_group_asks_the_rest_once_when_its_time_is_over() {
         .says("TERM to rest, CONT to rest, wait 60")
         .at(50)
         .exits_leaving(OK)
-        .says("[exit 0: stopped], wait 50")
+        .says("[exit 0: stopped], TERM to strays, CONT to strays, wait 50")
         .at(100)
         .says("[forced], kill tree, wait 20");
 }
@@ -319,7 +320,7 @@ fn leader_then_group_asks_the_rest_once_when_the_leader_is_gone() {
         .says("[asked INT], INT to leader, CONT to leader, wait 40")
         .at(10)
         .exits_leaving(OK)
-        .says("[exit 0: stopped], INT to rest, CONT to rest, wait 90")
+        .says("[exit 0: stopped], INT to rest, CONT to rest, INT to strays, CONT to strays, wait 90")
         .at(40)
         .says("wait 60")
         .empties()
@@ -345,14 +346,49 @@ fn a_grace_shorter_than_the_leaders_time_does_not_wait_for_it() {
 }
 
 #[test]
-fn what_a_dead_leader_left_is_asked_as_a_group_whatever_the_target() {
+fn what_a_dead_leader_left_is_asked_wherever_it_went_whatever_the_target() {
     for target in [Target::Group, Target::Leader, LEADER_FIRST] {
         Script::new(Policy { target, ..leftovers(Leftovers::Stop) })
             .exits_leaving(OK)
-            .says(&format!("[exit 0: own], {ASKED}"))
+            .says(&format!("[exit 0: own], {ASKED_ALL}"))
             .at(40)
+            .says("wait 60")
+            .stop_now()
             .says("wait 60");
     }
+}
+
+#[test]
+fn strays_are_asked_once_and_only_when_the_leader_is_gone() {
+    let mut asked = Script::new(policy());
+    asked.stop_now().says(ASKED).stop_by(Signal::INT, 0).says("wait 100").at(40);
+    asked.exits_leaving(OK).says("[exit 0: stopped], TERM to strays, CONT to strays, wait 60");
+    asked.clone().stop_now().says("wait 60").at(100).says("[forced], kill tree, wait 20");
+    asked.exits_leaving(OK).says("wait 60").empties().says("reap, [gone]");
+
+    // By what was asked with, and woken unless that is switched off.
+    let mut quits = Script::new(Policy { wake_stopped: false, ..timeout(50) });
+    quits.stop_by(Signal::QUIT, 0).says("[asked QUIT], QUIT to group, wait 100").exits_leaving(OK);
+    quits.says("[exit 0: stopped], QUIT to strays, wait 100");
+
+    // To the killed nothing more is said.
+    let mut killed = Script::new(policy());
+    killed.stop_now().says(ASKED).kill().says("[forced], kill tree, wait 20");
+    killed.exits_leaving(OK).says("[exit 0: stopped], wait 20");
+
+    // A signal is for the group.
+    let mut lingering = Script::new(leftovers(Leftovers::Wait { max: None }));
+    lingering.exits_leaving(OK).says("[exit 0: own]").signal().says("HUP to group, [signalled HUP]");
+}
+
+#[test]
+fn leftovers_that_are_stopped_are_asked_once_wherever_they_went() {
+    let mut by_policy = Script::new(leftovers(Leftovers::Stop));
+    by_policy.exits_leaving(OK).says(&format!("[exit 0: own], {ASKED_ALL}"));
+    by_policy.stop_now().says("wait 100").exits_leaving(OK).says("wait 100");
+    let mut by_order = Script::new(leftovers(Leftovers::Wait { max: None }));
+    by_order.exits_leaving(OK).says("[exit 0: own]").stop_now().says(ASKED_ALL);
+    by_order.stop_now().says("wait 100");
 }
 
 #[test]
@@ -368,7 +404,7 @@ fn a_signal_is_only_a_signal_in_every_phase() {
         .says("HUP to group, [signalled HUP], wait 70");
     script.stop_now().says(ASKED).signal().says("HUP to group, [signalled HUP], wait 100");
     let mut widowed = script.clone();
-    widowed.exits_leaving(OK).says("[exit 0: stopped], wait 100").signal();
+    widowed.exits_leaving(OK).says("[exit 0: stopped], TERM to strays, CONT to strays, wait 100").signal();
     widowed.says("HUP to group, [signalled HUP], wait 100");
     script.kill().says("[forced], kill tree, wait 20").signal().says("wait 20");
 }
