@@ -316,8 +316,11 @@ impl Lifecycle {
                 } else if woken && self.policy.wake_stopped {
                     self.act(Effect::Signal(Reach::Rest, Signal::CONT));
                 }
-                // Who left the group has not been asked: that was for the leader to do.
-                self.signal_and_wake(Reach::Strays, signal);
+                // Who left the group has not been asked: that was for the leader to do. Where it was asked alone, the
+                // group has not been asked either, and strays are no better.
+                if self.policy.target != Target::Leader {
+                    self.signal_and_wake(Reach::Strays, signal);
+                }
             }
             Phase::Killed { leader, .. } => *leader = None,
             Phase::Lingering { .. } | Phase::Emptied { .. } | Phase::Gone => {}

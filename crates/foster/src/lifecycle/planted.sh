@@ -118,9 +118,10 @@ plant 'the pid is given back before the kill' \
 
 plant 'gone is told before the pid is given back' \
     'self.act(Effect::Reap);
-        self.tell(News::Gone);' \
-    'self.tell(News::Gone);
-        self.act(Effect::Reap);'
+        self.phase = Phase::Emptied { left: false };' \
+    'self.act(Effect::Reap);
+        self.tell(News::Gone { left: false });
+        self.phase = Phase::Gone;'
 
 plant 'the exit cancels the escalation' \
     'Phase::Asked { latest, signal, widen, leader, .. } => {
@@ -136,11 +137,13 @@ plant 'a polite leader counts as the whole tree' \
 plant 'an empty tree counts as gone while its leader lives' \
     '                | Phase::Asked { leader: Some(_), .. }
                 | Phase::Killed { leader: Some(_), .. }
+                | Phase::Emptied { .. }
                 | Phase::Gone => {}
             },' \
     '                | Phase::Killed { leader: Some(_), .. }
+                | Phase::Emptied { .. }
                 | Phase::Gone => {}
-                Phase::Asked { leader: Some(_), .. } => self.gone(),
+                Phase::Asked { leader: Some(_), .. } => self.emptied(),
             },'
 
 plant 'a killed leader that died is still waited for' \
@@ -158,13 +161,13 @@ plant 'a second kill tells forced and stuck anew' \
 # ── Orders bring the end nearer ──
 
 plant 'a second stop gives a new grace' \
-    'Phase::Asked { .. } | Phase::Killed { .. } | Phase::Gone => {}
+    'Phase::Asked { .. } | Phase::Killed { .. } | Phase::Emptied { .. } | Phase::Gone => {}
         }
     }
 
     fn order_kill' \
     'Phase::Asked { leader, .. } => self.ask(signal, leader, None, now),
-            Phase::Killed { .. } | Phase::Gone => {}
+            Phase::Killed { .. } | Phase::Emptied { .. } | Phase::Gone => {}
         }
     }
 
@@ -184,7 +187,7 @@ plant 'a second stop puts off the first' \
 plant 'a stop is lost when the leader dies in its splay' \
     'Leftovers::Stop | Leftovers::Leave => self.ask(signal, None, None, now),' \
     'Leftovers::Stop => self.ask(signal, None, None, now),
-                    Leftovers::Leave => self.gone(),'
+                    Leftovers::Leave => self.leave(),'
 
 plant 'a stop whose leader died in its splay lets leftovers be' \
     'self.ask(signal, None, max.and_then(|max| later(now, max)), now);' \
@@ -275,11 +278,11 @@ plant 'a signal reaches what a lonely leader left' \
     '(Target::Group, _) | (Target::Leader | Target::LeaderThenGroup { .. }, false) =>'
 
 plant 'a signal follows the kill' \
-    'Phase::Killed { .. } | Phase::Gone => return,
+    'Phase::Killed { .. } | Phase::Emptied { .. } | Phase::Gone => return,
         };
         match (self.policy.target' \
     'Phase::Killed { .. } => true,
-            Phase::Gone => return,
+            Phase::Emptied { .. } | Phase::Gone => return,
         };
         match (self.policy.target'
 
@@ -365,7 +368,7 @@ plant 'a splay makes the exit a stop' \
 # ── Leftovers ──
 
 plant 'leftovers to leave are killed' \
-    'Leftovers::Leave => self.gone(),' \
+    'Leftovers::Leave => self.leave(),' \
     'Leftovers::Leave => self.kill(None, now),'
 
 plant 'leftovers may take for ever' \
@@ -456,8 +459,8 @@ plant 'an exit ends a pause but in the grace' \
         match &mut self.phase {'
 
 plant 'a pause freezes the patience' \
-    '!matches!(self.phase, Phase::Killed { .. } | Phase::Gone)' \
-    '!matches!(self.phase, Phase::Gone)'
+    '!matches!(self.phase, Phase::Killed { .. } | Phase::Emptied { .. } | Phase::Gone)' \
+    '!matches!(self.phase, Phase::Emptied { .. } | Phase::Gone)'
 
 plant 'a second stop leaves a suspended tree asleep' \
     'if woken && self.policy.wake_stopped => {' \
@@ -472,19 +475,256 @@ plant 'a second stop sends CONT though it is switched off' \
     'if woken => {'
 
 plant 'a detached program keeps its timeout in a splay' \
-    'Phase::Running { limit } | Phase::Splaying { limit, .. } => *limit = None,' \
-    'Phase::Running { limit } => *limit = None,
-            Phase::Splaying { .. } => {}'
+    'Phase::Running { limit } | Phase::Splaying { limit, .. } => {
+                *limit = None;
+                self.act(Effect::Detach);' \
+    'Phase::Splaying { .. } => self.act(Effect::Detach),
+            Phase::Running { limit } => {
+                *limit = None;
+                self.act(Effect::Detach);'
 
 plant 'a detached program loses its leftovers' \
     'self.policy.leftovers = Leftovers::Leave;' \
     ''
 
 plant 'a detach calls off a stop' \
-    'Phase::Lingering { .. } => self.gone(),
+    'Phase::Lingering { .. } => self.leave(),
             // An end' \
-    'Phase::Lingering { .. } | Phase::Asked { leader: None, .. } => self.gone(),
+    'Phase::Lingering { .. } | Phase::Asked { leader: None, .. } => self.leave(),
             // An end'
+
+# ── Strays ──
+
+plant 'strays are never asked' \
+    'self.signal_and_wake(Reach::Strays, signal);' \
+    ''
+
+plant 'strays are asked while the leader lives' \
+    '(Target::Group, Some(_)) => (Reach::Group, None),' \
+    '(Target::Group, Some(_)) => (Reach::All, None),'
+
+plant 'strays are asked by a signal of their own' \
+    'self.signal_and_wake(Reach::Strays, signal);' \
+    'self.signal_and_wake(Reach::Strays, self.policy.stop_signal);'
+
+plant 'strays are not woken' \
+    'self.signal_and_wake(Reach::Strays, signal);' \
+    'self.act(Effect::Signal(Reach::Strays, signal));'
+
+plant 'strays are woken though it is switched off' \
+    'self.signal_and_wake(Reach::Strays, signal);' \
+    'self.act(Effect::Signal(Reach::Strays, signal));
+                    self.act(Effect::Signal(Reach::Strays, Signal::CONT));'
+
+plant 'strays of a lonely leader are asked before its group is' \
+    'if self.policy.target != Target::Leader {' \
+    'if true {'
+
+plant 'strays are asked only where the rest was' \
+    'if self.policy.target != Target::Leader {' \
+    'if widened {'
+
+plant 'the whole group is asked again with the strays' \
+    'self.signal_and_wake(Reach::Strays, signal);' \
+    'self.signal_and_wake(Reach::All, signal);'
+
+plant 'a second stop asks the strays again' \
+    'Phase::Asked { .. } | Phase::Killed { .. } | Phase::Emptied { .. } | Phase::Gone => {}
+        }
+    }
+
+    fn order_kill' \
+    'Phase::Asked { leader: None, .. } => self.signal_and_wake(Reach::Strays, signal),
+            Phase::Asked { .. } | Phase::Killed { .. } | Phase::Emptied { .. } | Phase::Gone => {}
+        }
+    }
+
+    fn order_kill'
+
+plant 'strays are asked after the kill' \
+    'Phase::Killed { leader, .. } => *leader = None,' \
+    'Phase::Killed { leader, .. } => {
+                *leader = None;
+                self.signal_and_wake(Reach::Strays, Signal::TERM);
+            }'
+
+plant 'stopped leftovers are asked as a group' \
+    'None) => (Reach::All, None),' \
+    'None) => (Reach::Group, None),'
+
+plant 'stopped leftovers are asked by the target of a leader' \
+    '(Target::Group | Target::Leader | Target::LeaderThenGroup { .. }, None) => (Reach::All, None),' \
+    '(Target::Leader, None) => (Reach::Strays, None),
+            (Target::Group | Target::LeaderThenGroup { .. }, None) => (Reach::All, None),'
+
+# ── Giving back ──
+
+plant 'gone is told with every reap' \
+    'self.phase = Phase::Gone;' \
+    ''
+
+plant 'what is not empty is gone once something was reaped' \
+    'if let Phase::Emptied { left } = self.phase {' \
+    'let left = matches!(self.phase, Phase::Emptied { left: true });
+                if self.awaits_empty() || self.is_emptied() {'
+
+plant 'what runs is gone once something was reaped' \
+    'if let Phase::Emptied { left } = self.phase {' \
+    'let left = matches!(self.phase, Phase::Emptied { left: true });
+                if !self.is_gone() && !self.awaits_empty() {'
+
+plant 'what is left is not told' \
+    'self.phase = Phase::Emptied { left: true };' \
+    'self.phase = Phase::Emptied { left: false };'
+
+plant 'what is empty is called left' \
+    'self.phase = Phase::Emptied { left: false };' \
+    'self.phase = Phase::Emptied { left: self.policy.leftovers == Leftovers::Leave };'
+
+plant 'what is left dies with what held it' \
+    'self.act(Effect::Detach);
+        self.act(Effect::Reap);' \
+    'self.act(Effect::Reap);'
+
+plant 'what is left is let go of after it was given back' \
+    'self.act(Effect::Detach);
+        self.act(Effect::Reap);' \
+    'self.act(Effect::Reap);
+        self.act(Effect::Detach);'
+
+plant 'what is left is not given back' \
+    'self.act(Effect::Detach);
+        self.act(Effect::Reap);' \
+    'self.act(Effect::Detach);'
+
+plant 'a detached program ends with us' \
+    '*limit = None;
+                self.act(Effect::Detach);' \
+    '*limit = None;'
+
+plant 'a detach gives back what still holds' \
+    '*limit = None;
+                self.act(Effect::Detach);' \
+    '*limit = None;
+                self.leave();'
+
+plant 'a detach lets go of what was asked' \
+    'Phase::Asked { latest, leader: Some(_), .. } => *latest = None,' \
+    'Phase::Asked { latest, leader: Some(_), .. } => {
+                *latest = None;
+                self.act(Effect::Detach);
+            }'
+
+plant 'a detach lets go of what was killed' \
+    'Phase::Asked { leader: None, .. }
+            | Phase::Killed { .. }
+            | Phase::Emptied { .. }
+            | Phase::Gone => {}
+        }
+    }' \
+    'Phase::Killed { .. } => self.act(Effect::Detach),
+            Phase::Asked { leader: None, .. }
+            | Phase::Emptied { .. }
+            | Phase::Gone => {}
+        }
+    }'
+
+plant 'a detach lets go of what is being given back' \
+    'Phase::Asked { leader: None, .. }
+            | Phase::Killed { .. }
+            | Phase::Emptied { .. }
+            | Phase::Gone => {}
+        }
+    }' \
+    'Phase::Emptied { .. } => self.leave(),
+            Phase::Asked { leader: None, .. }
+            | Phase::Killed { .. }
+            | Phase::Gone => {}
+        }
+    }'
+
+plant 'a signal follows the giving back' \
+    'Phase::Killed { .. } | Phase::Emptied { .. } | Phase::Gone => return,
+        };
+        match (self.policy.target' \
+    'Phase::Emptied { .. } => false,
+            Phase::Killed { .. } | Phase::Gone => return,
+        };
+        match (self.policy.target'
+
+plant 'a stop asks what is being given back' \
+    'Phase::Asked { .. } | Phase::Killed { .. } | Phase::Emptied { .. } | Phase::Gone => {}
+        }
+    }
+
+    fn order_kill' \
+    'Phase::Emptied { .. } => self.ask(signal, None, None, now),
+            Phase::Asked { .. } | Phase::Killed { .. } | Phase::Gone => {}
+        }
+    }
+
+    fn order_kill'
+
+plant 'a kill follows the giving back' \
+    'Phase::Emptied { .. } | Phase::Gone => {}
+        }
+    }
+
+    fn order_detach' \
+    'Phase::Emptied { .. } => self.act(Effect::KillTree),
+            Phase::Gone => {}
+        }
+    }
+
+    fn order_detach'
+
+plant 'a kill forces what is left' \
+    'Phase::Emptied { .. } | Phase::Gone => {}
+        }
+    }
+
+    fn order_detach' \
+    'Phase::Emptied { left: true } => self.kill(None, now),
+            Phase::Emptied { .. } | Phase::Gone => {}
+        }
+    }
+
+    fn order_detach'
+
+plant 'an empty tree is given back twice' \
+    '| Phase::Killed { leader: None, .. } => self.emptied(),' \
+    '| Phase::Emptied { .. }
+                | Phase::Killed { leader: None, .. } => self.emptied(),'
+
+plant 'an exit is told of what is being given back' \
+    'Phase::Running { .. } | Phase::Splaying { .. } => (Cause::Own, false),' \
+    'Phase::Running { .. } | Phase::Splaying { .. } | Phase::Emptied { .. } => (Cause::Own, false),'
+
+plant 'a pause holds what is being given back' \
+    'if let Phase::Emptied { left } = self.phase {' \
+    'if self.paused.is_some() {
+                    return;
+                }
+                if let Phase::Emptied { left } = self.phase {'
+
+plant 'a pause gives back once more' \
+    'if !matches!(self.phase, Phase::Killed { .. } | Phase::Emptied { .. } | Phase::Gone) {' \
+    'if let Phase::Emptied { .. } = self.phase {
+            self.act(Effect::Reap);
+        }
+        if !matches!(self.phase, Phase::Killed { .. } | Phase::Emptied { .. } | Phase::Gone) {'
+
+plant 'what is being given back is still asked for' \
+    '| Phase::Killed { leader: Some(_), .. }
+            | Phase::Emptied { .. }
+            | Phase::Gone => false,' \
+    '| Phase::Killed { leader: Some(_), .. }
+            | Phase::Gone => false,
+            Phase::Emptied { .. } => true,'
+
+plant 'nobody sees that what is left is to be given back' \
+    'matches!(self.phase, Phase::Emptied { .. })' \
+    'matches!(self.phase, Phase::Emptied { left: false })'
 
 ((caught + failed > 0)) || die "no mistake has «$only» in its name"
 echo "caught $caught, failed $failed"

@@ -478,6 +478,7 @@ fn a_pause_holds_nothing_of_what_is_being_given_back() {
     // Nor does one that was there before.
     let mut lingering = Script::slow(leftovers(Leftovers::Wait { max: Some(ms(60)) }));
     lingering.exits_leaving(OK).says("[exit 0: own], wait 60").at(20).pause().says("").at(1000);
+    lingering.clone().empties().says("reap").reaped().says("[gone]");
     lingering.clone().empties().says("reap").resume().at(2000).says("").reaped().says("[gone]");
     lingering.detach().says("detach, reap").at(2000).resume().says("").reaped().says("[gone, left]");
 }

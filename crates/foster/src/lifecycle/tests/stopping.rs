@@ -292,7 +292,7 @@ fn target_leader_asks_the_leader_alone_and_kills_everything() {
         .says("[asked TERM], TERM to leader, CONT to leader, wait 100")
         .at(40)
         .exits_leaving(OK)
-        .says("[exit 0: stopped], TERM to strays, CONT to strays, wait 60")
+        .says("[exit 0: stopped], wait 60")
         .signal()
         .says("wait 60")
         .at(100)
