@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::fd::AsRawFd;
 
-use foster::{Command, Group, Signal, SignalState, Status, Stdio};
+use foster::{Command, Containment, Group, Signal, SignalState, Status, Stdio};
 use puppet::{Stage, alone, block_signal, eventually, ignore_signal, puppet, status_field, within};
 
 /// Which signals are blocked and ignored, as the kernel has it for the thread whose status this is.
@@ -158,8 +158,9 @@ fn a_child_gets_the_group_that_was_asked_for() {
 
 #[test]
 fn who_shares_our_group_is_stopped_without_us() {
-    let stage =
-        Stage::start(&puppet("fork other [ trap TERM heard trap-exit USR1 0 wait ] wait").group(Group::Same));
+    // Without a group of its own, what the group holds is the leader alone.
+    let command = puppet("fork other [ trap TERM heard trap-exit USR1 0 wait ] wait").group(Group::Same);
+    let stage = Stage::start(&command.containment(Containment::Group));
     let other = stage.ready("other");
     stage.leader();
     let exit = within(&stage.child().stop());

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-use foster::{Child, Event, EventKind, Leftovers, Signal, Status};
+use foster::{Child, Containment, Event, EventKind, Leftovers, Proof, Signal, Status};
 use puppet::{DEADLINE, Stage, alone, puppet, within};
 
 #[test]
@@ -47,9 +47,10 @@ fn early_and_late_readers_hear_the_same() {
         EventKind::Asked(Signal::TERM),
         EventKind::Forced,
         EventKind::Exited(exit),
-        EventKind::Gone(_),
+        kinds.last().expect("it is gone").clone(),
     ];
     assert_eq!(kinds, story);
+    assert!(matches!(story[6], EventKind::Gone(_)));
     assert!(late.is_sorted_by_key(|event| event.elapsed));
     // The end stays the end.
     let mut ended = stage.child().events();
@@ -65,10 +66,32 @@ fn listening_does_not_keep_a_run_alive() {
     let mut events = stage.child().events();
     drop(stage);
     leader.dies();
-    assert_eq!(
-        events.find(|event| event.kind == EventKind::Gone(_)).map(|event| event.kind),
-        Some(EventKind::Gone(_))
-    );
+    assert!(events.any(|event| matches!(event.kind, EventKind::Gone(_))));
+}
+
+#[test]
+fn the_end_says_by_what_it_is_known() {
+    let leaves = "fork worker [ wait ] trap-exit TERM 0 wait";
+    for (containment, leftovers, proof) in [
+        // A plain group has no other.
+        (Containment::Group, Leftovers::Kill, Proof::GroupEmpty),
+        (Containment::Group, Leftovers::Leave, Proof::Left),
+        (Containment::Auto, Leftovers::Leave, Proof::Left),
+    ] {
+        let stage = Stage::start(&puppet(leaves).containment(containment).leftovers(leftovers));
+        let worker = stage.ready("worker");
+        stage.leader().signal(Signal::TERM);
+        let end = stage.child().gone().wait_timeout(DEADLINE).expect("in time").expect("nobody is stuck");
+        assert_eq!((end.exit, end.proof), (stage.exit(), proof));
+        let last = stage.child().events().last().map(|event| event.kind);
+        assert_eq!(last, Some(EventKind::Gone(proof)));
+        assert_eq!(worker.alive(), leftovers == Leftovers::Leave);
+        worker.signal(Signal::KILL);
+    }
+    // What was to be left and is not there is no such thing.
+    let command = puppet("quiet").leftovers(Leftovers::Leave).containment(Containment::Group);
+    let end = command.spawn().expect("it starts").gone().wait().expect("nobody is stuck");
+    assert_eq!(end.proof, Proof::GroupEmpty);
 }
 
 #[test]
@@ -217,6 +240,6 @@ fn a_task_may_run_inside_its_wake_up() {
     Arc::new(Task(Mutex::new(Some(Box::pin(task))))).wake();
     leader.signal(Signal::USR1);
     let (exit, gone) = told.recv_timeout(DEADLINE).expect("it is woken, twice");
-    assert_eq!(gone, Ok(exit));
+    assert_eq!(gone.map(|end| end.exit), Ok(exit));
     assert!(!worker.alive());
 }

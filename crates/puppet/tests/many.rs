@@ -109,7 +109,7 @@ fn under_a_bare_block_on() {
             let started: Vec<Child> = (0..all).map(start).collect();
             let ends = started.into_iter().map(|child| async move {
                 let exit = child.exited().await;
-                assert_eq!(child.gone().await.as_ref(), Ok(&exit));
+                assert_eq!(child.gone().await.map(|end| end.exit).as_ref(), Ok(&exit));
                 exit
             });
             for (i, end) in ends.enumerate() {

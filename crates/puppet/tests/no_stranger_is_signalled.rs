@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use foster::{Child, Leftovers, Signal, Status};
+use foster::{Child, Containment, Leftovers, Signal, Status};
 use puppet::{Actor, DEADLINE, Feature, Stage, alone_under, needs, program, puppet, within};
 
 /// What makes a body pid 1 of a pid namespace with a `/proc` of its own, which ends with the first of them.
@@ -113,7 +113,9 @@ fn f08_a_group_that_emptied_during_its_grace_is_not_taken_for_its_successor() {
     alone_under(NAMESPACE, || {
         for _ in 0..10 {
             let script = "fork worker [ trap TERM heard wait ] trap-exit TERM 0 wait";
-            let stage = Stage::start(&puppet(script).grace(Duration::from_secs(50)));
+            // It is the group's number that is used again, and the orphan that is ours to reap.
+            let command = puppet(script).grace(Duration::from_secs(50)).containment(Containment::Group);
+            let stage = Stage::start(&command);
             let (worker, leader) = (stage.ready("worker"), stage.leader());
             stage.child().stop();
             stage.expect("worker: heard");

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use foster::{Command, ErrorKind, Signal, Status, Stdio};
+use foster::{Command, Containment, ErrorKind, Signal, Status, Stdio};
 use puppet::{DEADLINE, Stage, alone, ignore_signal, puppet, within};
 
 /// Its own status, or an honest «unknown», which kernels before 6.15 leave us.
@@ -14,10 +14,10 @@ fn is_true(status: Status, code: u8) {
     assert!(matches!(status, Status::Unknown) || status == Status::Exited(code), "{status}");
 }
 
-/// What must hold whoever takes the statuses.
+/// What must hold whoever takes the statuses. The leaders are children of ours, so that there are statuses to take.
 fn everything_ends() {
     for round in 0..100 {
-        let child = puppet("quiet exit 7").spawn().expect("it starts");
+        let child = puppet("quiet exit 7").containment(Containment::Group).spawn().expect("it starts");
         is_true(child.wait_timeout(DEADLINE).expect("no hang").status, 7);
         is_true(within(&child.gone()).status, 7);
         let error = Command::new("/no/such/program").spawn().expect_err("there is none");
@@ -25,14 +25,15 @@ fn everything_ends() {
     }
     for _ in 0..20 {
         let script = "fork worker [ ignore TERM wait ] trap-exit TERM 7 wait";
-        let stage = Stage::start(&puppet(script).grace(Duration::from_millis(50)));
+        let command = puppet(script).grace(Duration::from_millis(50)).containment(Containment::Group);
+        let stage = Stage::start(&command);
         let worker = stage.ready("worker");
         stage.leader();
         is_true(within(&stage.child().stop()).status, 7);
         assert!(!worker.alive());
     }
     for _ in 0..20 {
-        let stage = Stage::play("wait");
+        let stage = Stage::start(&puppet("wait").containment(Containment::Group));
         let leader = stage.leader();
         let exit = within(&stage.child().kill());
         let killed = Status::Signaled { signal: Signal::KILL, core_dumped: false };
@@ -85,7 +86,9 @@ fn f39_five_hundred_that_exit_together_are_all_told() {
         let children: Vec<_> = (0..500)
             .map(|i| {
                 let command = puppet(&format!("quiet read exit {}", i % 256)).stdin(stdin.clone());
-                command.stdout(Stdio::Null).spawn().expect("it starts")
+                // Children of ours, whose exits are our SIGCHLD, and their zombies ours.
+                let command = command.stdout(Stdio::Null).containment(Containment::Group);
+                command.spawn().expect("it starts")
             })
             .collect();
         drop(stdin);

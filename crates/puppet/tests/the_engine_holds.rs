@@ -12,8 +12,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use foster::{Cause, Child, Command, Exit, Leftovers, Signal, Status, Stdio, Supervisor};
-use puppet::{Actor, DEADLINE, Feature, Stage, alone, alone_under, needs, within};
+use foster::{Cause, Child, Command, Containment, Exit, Leftovers, Signal, Status, Stdio, Supervisor};
+use puppet::{Actor, DEADLINE, Feature, Stage, alone, alone_under, needs, puppet, within};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
@@ -347,8 +347,10 @@ fn leftovers_are_killed_though_proc_shows_others() {
     alone_under(&init, || {
         let proc_self = std::fs::read_link("/proc/self").expect("/proc is mounted");
         assert_ne!(proc_self.to_str(), Some(&*std::process::id().to_string()), "this `/proc` is not ours");
-        for _ in 0..3 {
+        // With the group alone, which is searched for in `/proc`, and with whatever holds it otherwise.
+        for containment in [Containment::Group, Containment::Auto, Containment::Group] {
             let command = Command::shell("sleep 60 & exit 0").stdin(Stdio::Null).stdout(Stdio::Piped);
+            let command = command.containment(containment);
             let child = command.spawn().unwrap_or_else(|error| panic!("{error}"));
             let mut output = child.take_stdout().expect("it is piped");
             let (tell, told) = mpsc::channel();
@@ -396,7 +398,8 @@ fn a_tracer_that_keeps_the_dead_does_not_make_the_engine_spin() {
         return;
     }
     alone(|| {
-        let stage = Stage::play("wait");
+        // It is from us, who would reap it, that the tracer keeps it.
+        let stage = Stage::start(&puppet("wait").containment(Containment::Group));
         let leader = stage.leader();
         let mut tracer = trace(leader.pid());
         leader.signal(Signal::KILL);

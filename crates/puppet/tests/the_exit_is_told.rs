@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use foster::{Cause, EventKind, Exit, Leftovers, Signal, Status};
+use foster::{Cause, Containment, EventKind, Exit, Leftovers, Signal, Status};
 use puppet::{DEADLINE, Stage, puppet, within};
 
 fn signaled(signal: Signal) -> Status {
@@ -197,7 +197,8 @@ fn a_wait_that_times_out_harms_nobody() {
 
 #[test]
 fn the_exit_tells_what_the_leader_used_and_how_long_it_took() {
-    let stage = Stage::play("sleep 0.2 exit 0");
+    // We reap it ourselves, and so learn what it used.
+    let stage = Stage::start(&puppet("sleep 0.2 exit 0").containment(Containment::Group));
     let exit = stage.exit();
     let usage = exit.usage.expect("nobody else took the status");
     assert!(exit.elapsed >= Duration::from_millis(200), "{exit}");
