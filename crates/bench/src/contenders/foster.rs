@@ -74,11 +74,11 @@ impl Running for Run {
         let child = &self.child;
         let exit = match (&self.by, self.until) {
             (By::Blocking, Until::Exit) => Ok(child.wait()),
-            (By::Blocking, Until::Gone) => child.gone().wait(),
+            (By::Blocking, Until::Gone) => child.gone().wait().map(|end| end.exit),
             (By::Parking, Until::Exit) => Ok(block_on(child.exited())),
-            (By::Parking, Until::Gone) => block_on(child.gone()),
+            (By::Parking, Until::Gone) => block_on(child.gone()).map(|end| end.exit),
             (By::Tokio(runtime), Until::Exit) => Ok(runtime.block_on(child.exited())),
-            (By::Tokio(runtime), Until::Gone) => runtime.block_on(child.gone()),
+            (By::Tokio(runtime), Until::Gone) => runtime.block_on(child.gone()).map(|end| end.exit),
         };
         match exit?.status {
             Status::Exited(code) => Ok(ExitStatus::from_raw(i32::from(code) << 8)),
