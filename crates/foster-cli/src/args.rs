@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use foster::{Leftovers, Signal, Target};
+use foster::{Containment, Leftovers, Level, Signal, Target};
 
 use crate::forward::Start;
 use crate::run;
@@ -91,6 +91,23 @@ pub(crate) struct Run {
     /// Stop the program when foster's standard input, a pipe, a socket or a terminal, is closed, read or unread
     #[arg(long, help_heading = "Ending")]
     pub(crate) stop_on_stdin_eof: bool,
+
+    /// What holds the program and all it starts: auto, sealed, group, or a mechanism by its name (cgroup, freezer,
+    /// landlock, pid-namespace, subreaper) [default: auto]
+    #[arg(long, value_name = "WHAT", value_parser = values::containment, help_heading = "Holding")]
+    pub(crate) contain: Option<Containment>,
+
+    /// Start nothing where it cannot be held this firmly: sealed, grouped, tracked or group; see `foster doctor`
+    #[arg(long, value_name = "LEVEL", value_parser = values::level, help_heading = "Holding")]
+    pub(crate) require: Option<Level>,
+
+    /// A second guard, so that the program also ends when foster and one guard are killed together
+    #[arg(long, help_heading = "Holding")]
+    pub(crate) twin: bool,
+
+    /// Let setuid programs give the program nothing; without root, landlock needs it
+    #[arg(long, visible_alias = "nnp", help_heading = "Holding")]
+    pub(crate) no_new_privs: bool,
 
     /// Start the program in a session of its own, without a terminal
     #[arg(long, conflicts_with = "same_group", help_heading = "Starting")]

@@ -8,7 +8,6 @@ mod descriptors;
 mod duration;
 mod env_file;
 mod forward;
-mod init;
 mod records;
 mod run;
 mod say;

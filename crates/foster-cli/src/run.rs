@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 
-use foster::{Child, Command, ErrorKind, Group, Leftovers, Signal};
+use foster::{Child, Command, Containment, ErrorKind, Group, Leftovers, Mechanism, Signal};
 use rustix::fs::{FileType, fstat};
 use rustix::process::{getppid, set_parent_process_death_signal};
 
@@ -13,7 +13,7 @@ use crate::records::{self, EventWriter, ReportFile};
 use crate::say::{self, plain};
 use crate::terminal::Terminal;
 use crate::watch::{Bell, Watch};
-use crate::{descriptors, env_file, init};
+use crate::{descriptors, env_file};
 
 /// Runs the program and returns foster's exit code.
 pub(crate) fn run(args: &Run, start: &Start) -> u8 {
@@ -33,7 +33,6 @@ pub(crate) struct Prepared {
     pub(crate) bell: Bell,
     pub(crate) terminal: Option<Terminal>,
     pub(crate) report: Option<ReportFile>,
-    pub(crate) init: bool,
     pub(crate) leftovers: Leftovers,
     /// A signal that came before we could have seen it.
     pub(crate) missed: Option<Arrived>,
@@ -43,10 +42,7 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     fn new(args: &Run, start: &Start) -> Result<Prepared, u8> {
-        let init = args.init || init::is_pid_1();
-        if init {
-            init::adopt_orphans().map_err(|error| failed("cannot adopt orphans", &error))?;
-        }
+        let init = args.init || foster::init::is_pid_1();
         if args.stop_on_stdin_eof && !stdin_can_close() {
             let what =
                 "--stop-on-stdin-eof: standard input is no pipe, socket or terminal; connect it to one";
@@ -82,7 +78,6 @@ impl Prepared {
             terminal,
             report: report.transpose()?,
             events: events.transpose()?,
-            init,
             leftovers,
             missed: args
                 .parent_death_signal
@@ -142,6 +137,14 @@ fn stdin_can_close() -> bool {
     })
 }
 
+/// PID 1 is the end of its tree itself: nobody survives it.
+fn containment(args: &Run) -> Containment {
+    match args.contain {
+        None | Some(Containment::Auto) if foster::init::is_pid_1() => Containment::Exactly(Mechanism::Init),
+        asked => asked.unwrap_or_default(),
+    }
+}
+
 fn command(args: &Run, start: &Start, terminal: Option<&Terminal>) -> Result<Command, String> {
     let (program, words) = args.command.split_first().ok_or("no command is given")?;
     let group = match (args.new_session, args.same_group) {
@@ -160,7 +163,13 @@ fn command(args: &Run, start: &Start, terminal: Option<&Terminal>) -> Result<Com
         .stop_signal(args.stop_signal.unwrap_or(Signal::TERM))
         .grace(args.grace.0)
         .splay(args.splay)
-        .target(args.signal_to);
+        .target(args.signal_to)
+        .containment(containment(args))
+        .twin(args.twin)
+        .no_new_privs(args.no_new_privs);
+    if let Some(level) = args.require {
+        command = command.require(level);
+    }
     if let Some(directory) = &args.cwd {
         command = command.current_dir(directory);
     }

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-use foster::{Leftovers, Signal, Target};
+use foster::{Containment, Leftovers, Level, Mechanism, Signal, Target};
 
 use crate::duration;
 
@@ -63,6 +63,29 @@ pub(crate) fn target(text: &str) -> Result<Target, String> {
         Some(("leader-then-group", after)) => Ok(Target::LeaderThenGroup { after: finite(after)? }),
         _ => Err("write group, leader, leader-then-group or leader-then-group:2s".to_string()),
     }
+}
+
+pub(crate) fn containment(text: &str) -> Result<Containment, String> {
+    match text {
+        "auto" => Ok(Containment::Auto),
+        "sealed" => Ok(Containment::Sealed),
+        "group" => Ok(Containment::Group),
+        _ => Mechanism::ALL
+            .into_iter()
+            .find(|mechanism| mechanism.name() == text)
+            .map(Containment::Exactly)
+            .ok_or_else(|| {
+                let names = Mechanism::ALL.map(Mechanism::name).join(", ");
+                format!("write auto, sealed or group, or a mechanism: {names}")
+            }),
+    }
+}
+
+pub(crate) fn level(text: &str) -> Result<Level, String> {
+    [Level::Sealed, Level::Grouped, Level::Tracked, Level::Group]
+        .into_iter()
+        .find(|level| level.name() == text)
+        .ok_or_else(|| "write sealed, grouped, tracked or group".to_string())
 }
 
 pub(crate) fn leftovers(text: &str) -> Result<Leftovers, String> {

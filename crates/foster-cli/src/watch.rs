@@ -6,17 +6,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
-use foster::{Cause, Child, EventKind, Events, Exit, Leftovers, Signal, Status, Stuck};
+use foster::{Cause, Child, EventKind, Events, Exit, Leftovers, Mechanism, Signal, Status, Stuck};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::process::Pid;
 
 use crate::args::{FAILED, Run};
+use crate::duration;
 use crate::forward::{self, Arrived, Meaning, Origin, Rules, Start};
 use crate::records::EventWriter;
 use crate::run::Prepared;
 use crate::say::{self, Volume};
 use crate::terminal::Terminal;
-use crate::{duration, init};
 
 /// What rings when the library has news: an eventfd that is a waker.
 #[derive(Clone, Debug)]
@@ -112,6 +112,12 @@ impl<'a> Watch<'a> {
         };
         let volume = args.volume();
         volume.say(Volume::Verbose, format_args!("started {}, pid {pid}", say::name(child.label())));
+        let held = child.containment();
+        let mut how = format!("held by {}, level {}", held.mechanism, held.level);
+        for tried in &held.tried {
+            how = format!("{how}; {tried} ({})", tried.hint);
+        }
+        volume.say(Volume::Verbose, how);
         Watch {
             args,
             start,
@@ -148,7 +154,10 @@ impl<'a> Watch<'a> {
             if let Poll::Ready(end) = end {
                 break end;
             }
-            self.sleep();
+            // A stop of ours is over when we get here; who continued us has left word.
+            if self.suspended.is_none() {
+                self.sleep();
+            }
             while let Some(arrived) = self.prepared.inbox.next() {
                 self.arrived(arrived);
             }
@@ -256,8 +265,8 @@ impl<'a> Watch<'a> {
     }
 
     fn child_changed(&mut self) {
-        if self.prepared.init {
-            init::reap_strangers(Some(self.pid));
+        if self.child.containment().mechanism == Mechanism::Init {
+            foster::init::reap_strangers(self.pid);
         }
         let Some(signal) = self.child.stopped() else {
             if std::mem::take(&mut self.paused) {
@@ -321,6 +330,10 @@ impl<'a> Watch<'a> {
             EventKind::Signalled(signal) => {
                 self.volume.say(Volume::Verbose, format_args!("sent {signal} to {name}"));
             }
+            EventKind::Suspended(_) | EventKind::Continued => self.child_changed(),
+            EventKind::GuardLost => {
+                self.volume.say(Volume::Normal, format_args!("the guard of {name} was killed; ending it"));
+            }
             EventKind::Splaying(delay) => {
                 self.volume
                     .say(Volume::Verbose, format_args!("stopping {name} in {}", duration::show(*delay)));
@@ -369,9 +382,6 @@ impl<'a> Watch<'a> {
     }
 
     fn finish(self, stuck: &[u32]) -> u8 {
-        if self.prepared.init {
-            init::reap_strangers(None);
-        }
         let exit = self.child.try_wait();
         let code = exit.as_ref().map_or(FAILED, |exit| self.code(exit));
         if let Some(report) = &self.prepared.report {

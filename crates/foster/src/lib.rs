@@ -109,6 +109,7 @@ mod watch;
 
 // Handles.
 mod child;
+pub mod init;
 mod supervisor;
 
 pub use child::{Child, End, Events, Exited, Gone};

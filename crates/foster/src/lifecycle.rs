@@ -235,10 +235,11 @@ impl Lifecycle {
     fn order_detach(&mut self) {
         self.policy.leftovers = Leftovers::Leave;
         match &mut self.phase {
-            Phase::Running { limit } | Phase::Splaying { limit, .. } => {
+            Phase::Running { limit } => {
                 *limit = None;
                 self.act(Effect::Detach);
             }
+            Phase::Splaying { limit, .. } => *limit = None,
             Phase::Lingering { .. } => self.leave(),
             // An end that was ordered stays ordered, also if we do not live to see it; but with a leader alive the
             // rest of it was the timeout's.

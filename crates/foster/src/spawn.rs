@@ -115,6 +115,10 @@ fn start_held(ready: &Ready<'_>, mechanism: Mechanism, tried: &[Tried]) -> Resul
             Mechanism::ProcessGroup => direct::start(ready).map(|(pid, watch)| {
                 Box::new(tree::Group::new(pid, watch, own_group, tried.to_vec())) as Box<dyn Tree>
             }),
+            Mechanism::Init => direct::start(ready).map(|(pid, watch)| {
+                Box::new(tree::Init::new(tree::Group::new(pid, watch, own_group, Vec::new())))
+                    as Box<dyn Tree>
+            }),
             _ => guarded::start(ready, mechanism, tried),
         };
         match (started, patience.next()) {

@@ -18,6 +18,7 @@ pub(crate) mod choice;
 mod freezer;
 mod group;
 pub(crate) mod guarded;
+mod init;
 mod landlock;
 mod leaf;
 mod namespace;
@@ -26,6 +27,7 @@ pub(crate) mod strategy;
 mod subreaper;
 
 pub(crate) use group::Group;
+pub(crate) use init::Init;
 
 /// What holds a tree.
 pub(crate) trait Tree: Debug + Send {

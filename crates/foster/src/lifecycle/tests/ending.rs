@@ -242,7 +242,7 @@ fn a_pause_holds_every_deadline_and_a_resume_moves_each_by_as_much() {
 
     let mut splaying = Script::new(timeout(80));
     splaying.stop_after(70).says("[splaying 70], wait 70").at(20).pause().says("").at(1020).resume();
-    splaying.says("wait 50").pause().detach().says("detach").resume().says("wait 50");
+    splaying.says("wait 50").pause().detach().says("").resume().says("wait 50");
     let mut limited = Script::new(timeout(50));
     limited.stop_after(70).says("[splaying 70], wait 50").at(20).pause().says("").at(1020).resume();
     limited.says("wait 30");
@@ -334,7 +334,7 @@ fn a_detached_program_has_no_timeout_and_keeps_its_leftovers() {
 #[test]
 fn an_order_given_before_a_detach_stands() {
     let mut splaying = Script::new(timeout(50));
-    splaying.stop_after(70).says("[splaying 70], wait 50").detach().says("detach, wait 70");
+    splaying.stop_after(70).says("[splaying 70], wait 50").detach().says("wait 70");
     splaying.at(70).says(ASKED);
     splaying
         .detach()

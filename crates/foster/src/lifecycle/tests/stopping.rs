@@ -111,7 +111,7 @@ fn a_stop_whose_splay_the_leader_did_not_live_to_see_still_ends_the_tree() {
         let mut splaying = Script::new(policy);
         splaying.stop_after(5000).says("[splaying 5000], wait 5000").at(20);
         splaying.clone().exits_leaving(OK).says(&format!("[exit 0: own], {ASKED_ALL}"));
-        splaying.detach().says("detach, wait 4980");
+        splaying.detach().says("wait 4980");
         splaying.exits_leaving(OK).says(&format!("[exit 0: own], {ASKED_ALL}"));
     }
     let mut quits = Script::new(leftovers(Leftovers::Stop));
