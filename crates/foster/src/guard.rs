@@ -6,13 +6,14 @@
 use std::ffi::CString;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::thread;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::net::{
@@ -59,26 +60,31 @@ pub(crate) struct Images {
 
 impl Images {
     /// This process's. The variable `FOSTER_GUARD` (`memory`, `file`, `host`, `copy`) leaves only one.
-    pub(crate) fn get() -> &'static Images {
+    ///
+    /// # Errors
+    ///
+    /// We lack descriptors or memory now, which says nothing of later.
+    pub(crate) fn get() -> io::Result<&'static Images> {
         static IMAGES: OnceLock<Images> = OnceLock::new();
-        IMAGES.get_or_init(|| {
-            let only = std::env::var_os("FOSTER_GUARD");
-            let wanted = |name: &str| only.as_ref().is_none_or(|only| only == name);
-            let mut all = Vec::new();
-            if wanted("memory") {
-                all.extend(in_memory().map(Image::Memory));
-            }
-            if wanted("file") {
-                all.extend(installed().map(Image::File));
-            }
-            if wanted("host") && HOST_IS_ONE.load(Ordering::Relaxed) {
-                all.push(Image::Host);
-            }
-            if wanted("copy") {
-                all.push(Image::Copy);
-            }
-            Images { all, first: AtomicUsize::new(0) }
-        })
+        if let Some(images) = IMAGES.get() {
+            return Ok(images);
+        }
+        let only = std::env::var_os("FOSTER_GUARD");
+        let wanted = |name: &str| only.as_ref().is_none_or(|only| only == name);
+        let mut all = Vec::new();
+        if wanted("memory") {
+            all.extend(unless_we_lack(in_memory())?.flatten().map(Image::Memory));
+        }
+        if wanted("file") {
+            all.extend(installed().map(Image::File));
+        }
+        if wanted("host") && HOST_IS_ONE.load(Ordering::Relaxed) {
+            all.push(Image::Host);
+        }
+        if wanted("copy") {
+            all.push(Image::Copy);
+        }
+        Ok(IMAGES.get_or_init(|| Images { all, first: AtomicUsize::new(0) }))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &Image)> {
@@ -91,19 +97,36 @@ impl Images {
     }
 }
 
-/// Sealed, so that nobody who can open `/proc/PID/fd` changes what guards are.
-fn in_memory() -> Option<OwnedFd> {
-    let create =
-        |flags| memfd_create("foster-guard", flags | MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING);
-    // The flag is of Linux 6.3; before, everything in memory can be executed.
-    let memory = create(MemfdFlags::EXEC).or_else(|_| create(MemfdFlags::empty())).ok()?;
-    let mut rest = PROGRAM?;
-    while !rest.is_empty() {
-        let written = rustix::io::write(&memory, rest).ok()?;
-        rest = rest.get(written..)?;
+/// `None` for an error that stays; those that may pass are the caller's to tell.
+fn unless_we_lack<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error)
+            if matches!(
+                error.raw_os_error(),
+                Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EAGAIN)
+            ) =>
+        {
+            Err(error)
+        }
+        result => Ok(result.ok()),
     }
-    _ = fcntl_add_seals(&memory, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL);
-    Some(fcntl_dupfd_cloexec(&memory, 3).unwrap_or(memory))
+}
+
+/// Sealed, so that nobody who can open `/proc/PID/fd` changes what guards are.
+fn in_memory() -> io::Result<Option<OwnedFd>> {
+    let Some(mut rest) = PROGRAM else { return Ok(None) };
+    let create = |flags| memfd_create("foster-guard", flags | MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING);
+    // The flag is of Linux 6.3; before, everything in memory can be executed.
+    let memory = match create(MemfdFlags::EXEC) {
+        Err(Errno::INVAL) => create(MemfdFlags::empty())?,
+        memory => memory?,
+    };
+    while !rest.is_empty() {
+        let written = rustix::io::write(&memory, rest)?;
+        rest = rest.get(written..).unwrap_or(&[]);
+    }
+    fcntl_add_seals(&memory, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
+    above_2(memory).map(Some)
 }
 
 /// Beside the host's program, or where packages put such things.
@@ -158,7 +181,7 @@ impl Lifeline {
         }
         let us = above_2(pidfd_open(getpid(), PidfdFlags::empty())?)?;
         // Without them the death of a process with much memory is seen late, and that is all.
-        let bells = [bell().ok(), bell().ok()];
+        let bells = [unless_we_lack(bell())?, unless_we_lack(bell())?];
         Ok(lifeline.insert(Arc::new(Lifeline { pid: getpid(), us, bells })).clone())
     }
 }
@@ -171,20 +194,28 @@ impl Lifeline {
 /// back before, unless it is the last to use the memory; of two at most one is.
 fn bell() -> io::Result<OwnedFd> {
     let (ours, theirs) = link()?;
-    let ring = move || with_signals_blocked(|| ring(theirs));
-    with_signals_blocked(|| {
-        thread::Builder::new().name("foster-bell".to_string()).stack_size(64 * 1024).spawn(ring)
-    })?;
+    let (left, has_left) = mpsc::channel();
+    let number = theirs.as_raw_fd();
+    let ring = move || with_signals_blocked(|| ring(number, &left));
+    let thread = thread::Builder::new().name("foster-bell".to_string()).stack_size(64 * 1024);
+    with_signals_blocked(|| thread.spawn(ring))?;
+    has_left.recv().map_err(|_| Errno::NOSYS)??;
+    // It has its own copy now: if it ends, we read the end.
+    drop(theirs);
     let mut byte = [0];
     let (_, pipe) = receive(&ours, &mut byte, RecvFlags::empty())?;
-    above_2(pipe.ok_or(Errno::NOSYS)?)
+    above_2(pipe.ok_or(Errno::MFILE)?)
 }
 
-/// Leaves our descriptor table, hands over the reading end of a pipe, and sleeps holding the other.
-fn ring(link: OwnedFd) {
+/// Leaves our descriptor table, hands over the reading end of a pipe, and sleeps holding the other. What is open in its
+/// table is closed with it, when this thread ends.
+fn ring(link: RawFd, left: &mpsc::Sender<io::Result<()>>) {
     // SAFETY: from here on this thread uses no descriptor but those it makes itself, and `link`, which it has by the
     // same number in its copy.
-    if unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::FILES) }.is_err() {
+    let unshared = unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::FILES) };
+    let failed = unshared.is_err();
+    _ = left.send(unshared.map_err(io::Error::from));
+    if failed {
         return;
     }
     let Ok((read, write)) = pipe_with(PipeFlags::CLOEXEC) else { return };
@@ -192,23 +223,22 @@ fn ring(link: OwnedFd) {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     control.push(SendAncillaryMessage::ScmRights(&fds));
-    let sent = sendmsg(&link, &[IoSlice::new(&[1])], &mut control, SendFlags::NOSIGNAL);
-    let ours = write.as_raw_fd().cast_unsigned();
-    // What is dropped from here on is dropped in a table in which it is not any more.
-    std::mem::forget((link, read, write));
-    if sent.is_ok() {
-        // SAFETY: this table is nobody else's.
-        unsafe {
-            if ours > 0 {
-                libc::syscall(libc::SYS_close_range, 0, ours - 1, 0);
-            }
-            libc::syscall(libc::SYS_close_range, ours + 1, u32::MAX, 0);
-        }
-        loop {
-            thread::park();
-        }
+    // SAFETY: it is open in this table, whatever becomes of its number in the other.
+    let link = unsafe { BorrowedFd::borrow_raw(link) };
+    if sendmsg(link, &[IoSlice::new(&[1])], &mut control, SendFlags::NOSIGNAL).is_err() {
+        return;
     }
-    // Its ends are closed with the table, when this thread ends: the other side reads that.
+    drop(read);
+    let ours = write.as_raw_fd().cast_unsigned();
+    // SAFETY: this table is nobody else's, and nothing in this thread owns another descriptor.
+    unsafe {
+        if ours > 0 {
+            libc::syscall(libc::SYS_close_range, 0, ours - 1, 0);
+        }
+        libc::syscall(libc::SYS_close_range, ours + 1, u32::MAX, 0);
+    }
+    // Until nobody listens any more, which is never, but where the other bell could not be made.
+    while poll(&mut [PollFd::new(&write, PollFlags::empty())], None).is_err() {}
 }
 
 /// A pair of sockets that keep packets apart.

@@ -114,13 +114,14 @@ struct Launched {
 impl Strategy {
     fn start(&self, ready: &Ready<'_>, extra: u64) -> Result<Launched, Failed> {
         let mut why = io::Error::from_raw_os_error(libc::ENOEXEC);
-        for (index, image) in Images::get().iter() {
+        let images = Images::get().map_err(Failed::Os)?;
+        for (index, image) in images.iter() {
             match launch(ready, self, extra, image) {
                 Ok(launched) => return Ok(launched),
                 // The guard itself could not be started: another way may do.
                 Err(Failed::Step(Step::Guard, errno)) => {
                     why = io::Error::from_raw_os_error(errno);
-                    Images::get().give_up(index);
+                    images.give_up(index);
                 }
                 Err(Failed::Step(Step::Contain, errno)) => {
                     let error = io::Error::from_raw_os_error(errno);

@@ -72,6 +72,8 @@ impl Guarded {
             FromGuard::Exited(exited) => {
                 self.stopped = None;
                 self.ended = Some(exited);
+                // It will say so again, but may be given back before.
+                self.empty = exited.alone;
             }
             FromGuard::Empty => self.empty = true,
             FromGuard::TwinLost => return Some(Heard::GuardLost),
