@@ -2,25 +2,30 @@
 //!
 //! A puppet speaks first, so no test sleeps to wait for a child: [`puppet`] gives the command for a script (the verbs
 //! are in `main.rs`), [`Stage`] starts it and hears what it says, an [`Actor`] pins one process of the play and
-//! tells whether it lives. [`alone`] gives a test a process of its own, for what belongs to a whole process.
+//! tells whether it lives. A [`Host`] is a process that uses foster and can be killed; its [`Safety`] knows who is left
+//! of what it started. [`alone`] gives a test a process of its own, for what belongs to a whole process.
 //!
 //! Every deadline here only makes a test fail, never pass.
 
 mod actor;
 mod alone;
+mod host;
 mod look;
 mod needs;
 mod own;
+mod safety;
 mod stage;
 
 pub use actor::Actor;
 pub use alone::{alone, alone_under};
+pub use host::{Got, Host, NOBODY, Programs, User};
 pub use look::{
     alive, children, command_line, descriptors, eventually, group_and_session, group_members, scratch, state,
     status_field, zombies,
 };
 pub use needs::{Feature, needs};
 pub use own::{block_signal, ignore_signal, limit_life};
+pub use safety::{Cgroup, Safety};
 pub use stage::{Stage, program, puppet, within};
 
 use std::time::Duration;

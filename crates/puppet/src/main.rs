@@ -37,7 +37,10 @@
 //! | `wait-children` | waits until its puppets are dead |
 //! | `raise SIG` | sends itself the signal, with its default action |
 //! | `exit CODE` | exits |
+//!
+//! More of both kinds, for programs that do not want to be found, are in `escape.rs`.
 
+mod escape;
 mod hear;
 
 use std::fs::OpenOptions;
@@ -121,7 +124,7 @@ impl Puppet {
             }
             "setsid" => _ = rustix::process::setsid().map_err(text)?,
             "setpgid" => rustix::process::setpgid(None, None).map_err(text)?,
-            _ => return Ok(false),
+            _ => return self.prepare_escape(verb, script),
         }
         Ok(true)
     }
@@ -172,7 +175,7 @@ impl Puppet {
             }
             "raise" => hear::raise(script.signal()?).map_err(text)?,
             "exit" => exit(script.number()?),
-            _ => return Err(format!("no such verb: {verb}")),
+            _ => escape::escape(verb, script)?,
         }
         Ok(())
     }

@@ -12,6 +12,8 @@ pub enum Feature {
     PidNamespace,
     /// To be root, with the freezer of cgroup v1 mounted: what is frozen there does not even die of KILL.
     Freezer,
+    /// To be root, with a cgroup in which processes are counted: see [`Safety`](crate::Safety).
+    Safety,
     /// This program in `PATH`.
     Program(&'static str),
 }
@@ -28,6 +30,7 @@ impl Feature {
                     && Path::new(freezer).join("cgroup.procs").exists()
                     && rustix::fs::access(freezer, rustix::fs::Access::WRITE_OK).is_ok()
             }
+            Feature::Safety => crate::Safety::is_there(),
             Feature::Program(name) => std::env::var_os("PATH")
                 .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(name).is_file())),
         }
