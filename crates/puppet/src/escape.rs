@@ -47,6 +47,13 @@ const WILD: Duration = Duration::from_secs(10);
 /// The largest pids cgroup in which a bomb starts.
 const CROWD: u64 = 2000;
 
+/// How long a rabbit waits before it tries again to fork, where no more may be.
+const RABBIT: Duration = Duration::from_millis(5);
+
+/// The same for one of a bomb. It is long because a thousand who try all the time leave nobody else a processor: they
+/// would prove that the machine is full, not that they cannot be caught. Who finds a place does not wait.
+const BOMB: Duration = Duration::from_millis(200);
+
 impl Puppet {
     /// Carries out a verb of the first kind; `false` if it is none.
     pub(super) fn prepare_escape(&mut self, verb: &str, script: &mut Script<'_>) -> Result<bool> {
@@ -95,7 +102,7 @@ pub(super) fn escape(verb: &str, script: &mut Script<'_>) -> Result<()> {
             (0..script.number()?).try_for_each(|_| daemon.make(&here))
         }
         "restarter" => restarter(script.number()?, wild, &here),
-        "rabbits" => (0..script.number()?).try_for_each(|_| rabbit(wild, &here)),
+        "rabbits" => rabbits(script.number()?, wild, &here),
         "bomb" => small_crowd().and_then(|()| bomb(false, wild, &here)),
         "bomb-setsid" => small_crowd().and_then(|()| bomb(true, wild, &here)),
         _ => return Err(format!("no such verb: {verb}")),
@@ -147,7 +154,7 @@ fn restarter(workers: u32, end: Instant, here: &OwnedFd) -> io::Result<()> {
                     rest();
                 }
                 Ok(Some(_)) => missing -= 1,
-                Err(_) => pause_a_little(),
+                Err(_) => rest_for(RABBIT),
             }
         }
         leave(here);
@@ -158,19 +165,32 @@ fn restarter(workers: u32, end: Instant, here: &OwnedFd) -> io::Result<()> {
     }
 }
 
-fn rabbit(end: Instant, here: &OwnedFd) -> io::Result<()> {
-    if let Some(child) = fork()? {
-        reap(child);
-        return Ok(());
+fn rabbits(many: u32, end: Instant, here: &OwnedFd) -> io::Result<()> {
+    // They start together: the dead of the first would fill the place until PID 1 has reaped them.
+    let (go, wait) = pipe_with(PipeFlags::CLOEXEC)?;
+    for _ in 0..many {
+        match fork()? {
+            Some(_) => {}
+            None => {
+                leave(here);
+                leave(&wait);
+                _ = rustix::io::read(&go, &mut [0]);
+                run(end);
+            }
+        }
     }
-    leave(here);
+    drop(wait);
+    Ok(())
+}
+
+fn run(end: Instant) -> ! {
     loop {
         alone(end, true);
         loop {
             match fork() {
                 Ok(None) => break,
                 Ok(Some(_)) => quit(),
-                Err(_) => pause_a_little(),
+                Err(_) => rest_for(RABBIT),
             }
         }
     }
@@ -188,7 +208,7 @@ fn bomb(session: bool, end: Instant, here: &OwnedFd) -> io::Result<()> {
         match fork() {
             Ok(None) => alone(end, session),
             Ok(Some(_)) => {}
-            Err(_) => pause_a_little(),
+            Err(_) => rest_for(BOMB),
         }
     }
 }
@@ -277,8 +297,8 @@ fn reap(child: libc::pid_t) {
 }
 
 /// Nobody more may be here now.
-fn pause_a_little() {
-    std::thread::sleep(Duration::from_millis(1));
+fn rest_for(time: Duration) {
+    std::thread::sleep(time);
 }
 
 fn become_owner() -> io::Result<()> {

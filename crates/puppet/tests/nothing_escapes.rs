@@ -15,7 +15,7 @@ that nothing would be. Written by a test: `BLESS=1 cargo test -p puppet --test n
 
     0 yes    nothing is left, as promised        0 no     nothing is left, which was not promised
     3 no     three are left, as was to be feared  some no  some are left
-    any no   it was not promised, and is now so, now so
+    any no   it was not promised, and depends on who is faster
     -        there is no such case
 
 ";
@@ -133,6 +133,8 @@ struct Outcome {
     left: usize,
     promised: bool,
     late: bool,
+    /// What foster said, if it was asked.
+    end: Option<String>,
 }
 
 #[test]
@@ -193,7 +195,8 @@ fn play(programs: &Programs, strategy: &Strategy, act: &Act, promise: fn(&Got) -
         }
         Act::Wild(script) => {
             let mut host = Host::start(programs, strategy.user, CROWD, &[]);
-            Some(stop(&mut host, strategy.how, script, promise, Duration::from_secs(1)))
+            let how = format!("{}+patient", strategy.how);
+            Some(stop(&mut host, &how, script, promise, Duration::from_secs(1)))
         }
         Act::Setuid => setuid(programs, strategy, promise),
         Act::Move => moves(programs, strategy, promise),
@@ -219,7 +222,7 @@ fn stop(host: &mut Host, how: &str, script: &str, promise: fn(&Got) -> bool, gro
         left == 0 || end.starts_with("stuck") || got.level == "group",
         "{left} are left of {script:?} under {how}, and the end was {end:?}"
     );
-    Outcome { left, promised: promise(&got), late }
+    Outcome { left, promised: promise(&got), late, end: Some(end) }
 }
 
 /// As somebody without privileges, where the containment is to be had without: root could kill the child anyway.
@@ -305,7 +308,7 @@ fn aftermath(host: &Host, promised: bool, supervisor: bool) -> Outcome {
     let staying = if supervisor { vec![host.actor().pid()] } else { Vec::new() };
     host.safety.left_to(&staying, if promised { PROMPT } else { MOMENT });
     let left = host.survivors();
-    Outcome { left, promised, late: false }
+    Outcome { left, promised, late: false, end: None }
 }
 
 #[track_caller]
@@ -318,8 +321,10 @@ fn cell(got: &Got, escape: &Escape, outcome: Option<&Outcome>) -> String {
     let wild = matches!(escape.act, Act::Wild(_));
     let left = match outcome.left {
         _ if outcome.late && outcome.promised => "late".to_string(),
-        // It depends on who is faster.
-        _ if wild && !outcome.promised && got.level == "tracked" => "any".to_string(),
+        // Members of a group die together, but not one of them may be called gone before.
+        _ if wild && !outcome.promised && (got.level == "tracked" || escape.name == "fork bomb") => {
+            "any".to_string()
+        }
         left if wild && left > 0 => "some".to_string(),
         left => left.to_string(),
     };

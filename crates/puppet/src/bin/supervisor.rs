@@ -10,7 +10,8 @@
 //! | `touch MIB` | takes so much memory and writes to it: `touched` |
 //! | `eat` | the same without end, a MiB at a time |
 //!
-//! HOW: `auto`, `sealed`, `group` or the name of a mechanism, with `+twin` or `+nnp` (no new privileges).
+//! HOW: `auto`, `sealed`, `group` or the name of a mechanism, with `+twin` `+nnp` (no new privileges) or `+patient` (it is
+//! stuck later).
 
 use std::io::{BufRead, Write, stdin, stdout};
 use std::time::Duration;
@@ -76,15 +77,17 @@ fn command(words: &str) -> Command {
         }
     };
     let puppet = std::env::current_exe().expect("we run from a file").with_file_name("puppet");
-    let mut command = Command::new(puppet).args(words).stdin(Stdio::Null).containment(containment);
+    let command = Command::new(puppet).args(words).stdin(Stdio::Null).containment(containment);
+    let mut command = command.grace(GRACE).patience(PATIENCE);
     for more in how {
         command = match more {
             "twin" => command.twin(true),
             "nnp" => command.no_new_privs(true),
+            "patient" => command.patience(2 * PATIENCE),
             _ => panic!("no such option: {more}"),
         };
     }
-    command.grace(GRACE).patience(PATIENCE)
+    command
 }
 
 /// What was got, as the puppet library's `Got` reads it.
