@@ -31,7 +31,7 @@ const fn root(name: &'static str, how: &'static str) -> Strategy {
 }
 
 const STRATEGIES: [Strategy; 9] = [
-    root("group", "group"),
+    root("group", "process-group"),
     root("subreaper", "subreaper"),
     root("subr. twin", "subreaper+twin"),
     root("freezer", "freezer"),
@@ -153,6 +153,9 @@ fn nobody_escapes_who_was_promised_not_to() {
                 continue;
             }
         };
+        if strategy.how != if got.twin { format!("{}+twin", got.mechanism) } else { got.mechanism.clone() } {
+            broken.push(format!("{}: got {got:?}", strategy.name));
+        }
         let mut column = vec![strategy.name.to_string(), got.level.clone()];
         for escape in &ESCAPES {
             let start = Instant::now();
@@ -160,10 +163,9 @@ fn nobody_escapes_who_was_promised_not_to() {
             let took = start.elapsed().as_millis();
             println!("{}, {}: {outcome:?}, {took} ms", strategy.name, escape.name);
             column.push(cell(&got, escape, outcome.as_ref()));
-            if let Some(outcome) = outcome
-                && outcome.promised
-                && (outcome.left > 0 || outcome.late)
-            {
+            let Some(outcome) = outcome else { continue };
+            let lie = outcome.end.as_ref().is_some_and(|end| end.starts_with("gone")) && got.level != "group";
+            if outcome.promised && (outcome.left > 0 || outcome.late) || lie && outcome.left > 0 {
                 broken.push(format!("{}, {}: {outcome:?}", strategy.name, escape.name));
             }
         }
@@ -218,10 +220,6 @@ fn stop(host: &mut Host, how: &str, script: &str, promise: fn(&Got) -> bool, gro
     let end = host.hear("supervisor:");
     let late = growing > Duration::ZERO && start.elapsed() > WILD;
     let left = host.survivors();
-    assert!(
-        left == 0 || end.starts_with("stuck") || got.level == "group",
-        "{left} are left of {script:?} under {how}, and the end was {end:?}"
-    );
     Outcome { left, promised: promise(&got), late, end: Some(end) }
 }
 

@@ -80,8 +80,13 @@ fn stop_at_random(host: &mut Host, how: &str, holds_all: bool, mut random: Rando
     let end = host.hear("supervisor:");
     let us = host.actor().pid();
     let left: Vec<u32> = host.safety.members().into_iter().filter(|pid| *pid != us).collect();
-    let look: Vec<_> = left.iter().map(|pid| (puppet::state(*pid), puppet::command_line(*pid))).collect();
-    assert!(left.is_empty() && end.starts_with("gone"), "{what}: {end}, left: {left:?}: {look:?}\n{got:?}");
+    let look = |pid: &u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let fields: Vec<_> = stat.rsplit(") ").next().unwrap_or_default().split(' ').take(4).collect();
+        format!("pid {pid}: state, parent, group, session {}", fields.join(" "))
+    };
+    let look: Vec<_> = left.iter().map(look).collect();
+    assert!(look.is_empty() && end.starts_with("gone"), "{what}: {end}, left: {look:#?}\n{got:?}");
 }
 
 /// A random script: what stands in it is done in order, so it says little where it is stopped early.
