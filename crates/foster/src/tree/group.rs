@@ -210,9 +210,17 @@ struct Found {
 }
 
 fn search(leader: u32) -> Option<Found> {
+    let (dead, living) = look(leader)?;
+    // A list of pids is old when the last of them is read: who forked and died meanwhile is a zombie on it, and the
+    // child is not. Only who sees the same dead again, and still nobody alive, has seen them all.
+    let all_dead = living.is_empty() && !dead.is_empty() && look(leader)? == (dead, Vec::new());
+    Some(Found { living, all_dead })
+}
+
+/// The dead and the living, the leader not among the living.
+fn look(leader: u32) -> Option<(Vec<u32>, Vec<u32>)> {
     let (dead, living): (Vec<Process>, Vec<Process>) =
         proc::everybody()?.into_iter().filter(|process| process.group == leader).partition(Process::is_dead);
-    let living: Vec<u32> = living.iter().map(|process| process.pid).filter(|pid| *pid != leader).collect();
-    let all_dead = living.is_empty() && !dead.is_empty();
-    Some(Found { living, all_dead })
+    let pids = |all: Vec<Process>| all.iter().map(|process| process.pid).collect::<Vec<u32>>();
+    Some((pids(dead), pids(living).into_iter().filter(|pid| *pid != leader).collect()))
 }
