@@ -169,14 +169,11 @@ fn rabbits(many: u32, end: Instant, here: &OwnedFd) -> io::Result<()> {
     // They start together: the dead of the first would fill the place until PID 1 has reaped them.
     let (go, wait) = pipe_with(PipeFlags::CLOEXEC)?;
     for _ in 0..many {
-        match fork()? {
-            Some(_) => {}
-            None => {
-                leave(here);
-                leave(&wait);
-                _ = rustix::io::read(&go, &mut [0]);
-                run(end);
-            }
+        if fork()?.is_none() {
+            leave(here);
+            leave(&wait);
+            _ = rustix::io::read(&go, &mut [0]);
+            run(end);
         }
     }
     drop(wait);

@@ -146,14 +146,22 @@ impl Host {
         }
     }
 
-    /// Runs a script under this containment; what was got, or why it was refused.
+    /// Runs a script under this containment; what was got.
+    ///
+    /// # Errors
+    ///
+    /// Why foster refused.
     #[track_caller]
     pub fn run(&mut self, how: &str, script: &str) -> Result<Got, String> {
         self.tell(&format!("run {how} {script}"));
         self.answer()
     }
 
-    /// What becomes of a `run`.
+    /// What becomes of a `run` that was told.
+    ///
+    /// # Errors
+    ///
+    /// Why foster refused.
     #[track_caller]
     pub fn answer(&mut self) -> Result<Got, String> {
         self.hear("supervisor: spawning");

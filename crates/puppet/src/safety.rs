@@ -78,7 +78,9 @@ impl Safety {
                 return;
             }
             assert!(Instant::now() < end, "not even KILL ends {left:?}");
-            left.iter().for_each(|pid| self.kill(*pid));
+            for pid in left {
+                self.kill(pid);
+            }
             std::thread::sleep(Duration::from_millis(1));
         }
     }
@@ -203,7 +205,9 @@ fn groups_in(group: &Path) -> Vec<PathBuf> {
 
 /// From the bottom up. It is busy for a moment after its last process died.
 fn remove(group: &Path) {
-    groups_in(group).iter().for_each(|deeper| remove(deeper));
+    for deeper in groups_in(group) {
+        remove(&deeper);
+    }
     for _ in 0..1000 {
         match fs::remove_dir(group) {
             Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {

@@ -334,7 +334,9 @@ fn lay_out(columns: &[Vec<String>]) -> String {
     let names = ["", "level"].into_iter().chain(ESCAPES.iter().map(|escape| escape.name));
     for (row, name) in names.enumerate() {
         let mut line = format!("{name:28}");
-        columns.iter().for_each(|column| write!(line, "{:13}", column[row]).expect("to a string"));
+        for column in columns {
+            write!(line, "{:13}", column[row]).expect("to a string");
+        }
         writeln!(table, "{}", line.trim_end()).expect("to a string");
     }
     table
