@@ -98,7 +98,7 @@ impl Host {
         command.args(["-c", enter, "sh"]).arg(safety.directory()).args(doors).arg("--");
         if user == User::Nobody {
             let id = NOBODY.to_string();
-            command.args(["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups", "--inh-caps", "-all"]);
+            command.args(["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups"]);
         }
         command.arg(programs.0.join("supervisor")).current_dir("/");
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
