@@ -115,7 +115,8 @@ fn unless_we_lack<T>(result: io::Result<T>) -> io::Result<Option<T>> {
 /// Sealed, so that nobody who can open `/proc/PID/fd` changes what guards are.
 fn in_memory() -> io::Result<Option<OwnedFd>> {
     let Some(mut rest) = PROGRAM else { return Ok(None) };
-    let create = |flags| memfd_create("foster-guard", flags | MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING);
+    let create =
+        |flags| memfd_create("foster-guard", flags | MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING);
     // The flag is of Linux 6.3; before, everything in memory can be executed.
     let memory = match create(MemfdFlags::EXEC) {
         Err(Errno::INVAL) => create(MemfdFlags::empty())?,

@@ -40,6 +40,7 @@ pub(crate) struct Hold {
     pub(crate) leader_lives: bool,
     pub(crate) detached: bool,
     pub(crate) ending: bool,
+    pub(crate) hurries: bool,
     /// The leader's end, which the host had no room for yet.
     pub(crate) owed: Option<Exited>,
     /// How often nothing has changed although it should.
@@ -90,7 +91,8 @@ impl Hold {
     /// Until nothing is left of the tree; then the guard ends.
     pub(crate) fn until_empty(mut self) -> ! {
         loop {
-            while self.reap() {}
+            // Never until nobody is dead any more: with rabbits somebody always is.
+            let more = self.reap();
             self.listen();
             if self.ending {
                 self.kill_all();
@@ -103,7 +105,8 @@ impl Hold {
             }
             let impatient = self.ending || childless || self.owed.is_some();
             self.turns = if impatient { self.turns.saturating_add(1) } else { 0 };
-            self.sleep(impatient.then_some(if self.turns < WHILE { SOON } else { LATER }));
+            let pause = if self.turns < WHILE { SOON } else { LATER };
+            self.sleep(if more { Some(0) } else { impatient.then_some(pause) });
         }
     }
 
@@ -211,7 +214,7 @@ impl Hold {
     /// Everything at once where the kernel can; then whoever is our child, until there is none: whoever loses its
     /// parent becomes ours.
     fn kill_all(&mut self) {
-        if !self.is_cgroup && !self.is_freezer && self.locked_in.is_none() && !self.is_init {
+        if !core::mem::replace(&mut self.hurries, true) {
             sys::hurry();
         }
         // The group first: a bomb without sessions dies of that alone. By number only while the number is the
@@ -234,7 +237,6 @@ impl Hold {
             sys::kill(-1, sys::SIGKILL);
         }
         each_number(self.children, |child| _ = sys::kill(child, sys::SIGKILL));
-        while self.reap() {}
     }
 
     /// Whether the kernel's own count of the leaf is zero. Without a leaf our children are all there is to know.

@@ -101,6 +101,7 @@ fn prepare(socket: Fd, start: &Start, leaf_path: *const c_char) -> Result<Hold, 
         leader_lives: false,
         detached: false,
         ending: false,
+        hurries: false,
         owed: None,
         turns: 0,
     })

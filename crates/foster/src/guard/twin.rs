@@ -99,6 +99,7 @@ fn watch(
         leader_lives: false,
         detached: false,
         ending: false,
+        hurries: false,
         owed: None,
         turns: 0,
     };

@@ -252,8 +252,10 @@ impl Tree for Guarded {
         if self.reaped || self.detached && !self.empty {
             return true;
         }
-        // It has nothing left to do; and one that somebody stopped would not end.
-        _ = self.parts.guard.signal(Signal::KILL);
+        // It has nothing left to do; and one that somebody stopped would not end. Of a twin the outer guard goes last:
+        // it waits for the inner one.
+        let last_word = if self.parts.twin { Signal::CONT } else { Signal::KILL };
+        _ = self.parts.guard.signal(last_word);
         self.reaped = self.parts.guard.ended(Collect::Reap).is_some();
         self.reaped
     }
