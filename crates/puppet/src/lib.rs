@@ -15,6 +15,7 @@ mod needs;
 mod own;
 mod safety;
 mod stage;
+mod terminal;
 
 pub use actor::Actor;
 pub use alone::{alone, alone_under};
@@ -26,7 +27,8 @@ pub use look::{
 pub use needs::{Feature, needs};
 pub use own::{block_signal, ignore_signal, limit_life};
 pub use safety::{Cgroup, Safety};
-pub use stage::{Stage, program, puppet, within};
+pub use stage::{Stage, foster, program, puppet, within};
+pub use terminal::Terminal;
 
 use std::time::Duration;
 

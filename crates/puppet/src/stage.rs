@@ -15,6 +15,13 @@ pub fn program() -> PathBuf {
     us.ancestors().nth(2).expect("target/debug").join("puppet")
 }
 
+/// The program `foster`, beside the puppet; `cargo test --workspace` builds both.
+pub fn foster() -> PathBuf {
+    let foster = program().with_file_name("foster");
+    assert!(foster.exists(), "{} is not built; run cargo test --workspace", foster.display());
+    foster
+}
+
 /// A command for a puppet with this script: verbs and words, separated by spaces.
 pub fn puppet(script: &str) -> Command {
     Command::new(program()).args(script.split_whitespace()).stdin(Stdio::Null)
