@@ -14,6 +14,10 @@ pub enum Feature {
     Freezer,
     /// To be root, with a cgroup in which processes are counted: see [`Safety`](crate::Safety).
     Safety,
+    /// To be root, with podman, runc and a busybox to make containers of.
+    Podman,
+    /// To be root, with `systemd-nspawn(1)` and a systemd that can boot in it.
+    Nspawn,
     /// This program in `PATH`.
     Program(&'static str),
 }
@@ -31,8 +35,18 @@ impl Feature {
                     && rustix::fs::access(freezer, rustix::fs::Access::WRITE_OK).is_ok()
             }
             Feature::Safety => crate::Safety::is_there(),
-            Feature::Program(name) => std::env::var_os("PATH")
-                .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(name).is_file())),
+            Feature::Podman => {
+                is_root()
+                    && ["podman", "runc", "conmon", "busybox", "ldd"].into_iter().all(is_in_path)
+                    && can_make_a_pid_namespace()
+            }
+            Feature::Nspawn => {
+                is_root()
+                    && is_in_path("systemd-nspawn")
+                    && Path::new("/usr/lib/systemd/systemd").exists()
+                    && can_make_a_pid_namespace()
+            }
+            Feature::Program(name) => is_in_path(name),
         }
     }
 }
@@ -53,6 +67,11 @@ fn can_make_a_pid_namespace() -> bool {
     let mut unshare = Command::new("unshare");
     unshare.args(["-p", "-f", "--mount-proc", "--kill-child", "test", "-w", "/proc/sys/kernel/ns_last_pid"]);
     unshare.stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+fn is_in_path(name: &str) -> bool {
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(name).is_file()))
 }
 
 fn is_root() -> bool {
