@@ -45,6 +45,7 @@ use crate::{Child, Containment, Error, Leftovers, Level, Policy, Signal, SignalS
 /// # Ok::<(), foster::Error>(())
 /// ```
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 pub struct Command {
     pub(crate) program: OsString,
     pub(crate) args: Vec<OsString>,

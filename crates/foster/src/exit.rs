@@ -121,7 +121,8 @@ pub enum Cause {
     Killed,
 }
 
-/// What the leader, and the children it waited for, used: `getrusage(2)`.
+/// What the leader, and the children it waited for, used until it ended: `getrusage(2)`. In a cgroup (v2) the times
+/// are those of the whole tree until then, as `cpu.stat` counts them; the memory is of the largest process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Usage {

@@ -41,6 +41,9 @@ pub(crate) struct Hold {
     pub(crate) detached: bool,
     pub(crate) ending: bool,
     pub(crate) hurries: bool,
+    /// When to kill again, and how often we have.
+    pub(crate) kill_at: u64,
+    pub(crate) rounds: u32,
     /// The leader's end, which the host had no room for yet.
     pub(crate) owed: Option<Exited>,
     /// How often nothing has changed although it should.
@@ -50,9 +53,9 @@ pub(crate) struct Hold {
 /// At most so many are reaped before the host is listened to again.
 const BATCH: usize = 64;
 /// Microseconds between two looks while a tree is being ended, or a leaf must become empty; at first, and after a
-/// while: what is still there then may be there for long.
-const SOON: u32 = 1_000;
-const LATER: u32 = 50_000;
+/// while.
+const SOON: u64 = 1_000;
+const LATER: u64 = 50_000;
 const WHILE: u32 = 500;
 
 impl Hold {
@@ -94,8 +97,10 @@ impl Hold {
             // Never until nobody is dead any more: with rabbits somebody always is.
             let more = self.reap();
             self.listen();
-            if self.ending {
+            let now = sys::now();
+            if self.ending && now >= self.kill_at {
                 self.kill_all();
+                self.kill_at = self.next_kill(now);
             }
             self.pay();
             let anybody = sys::wait(0, sys::WEXITED | sys::WNOHANG | sys::WALL | sys::WNOWAIT);
@@ -103,14 +108,29 @@ impl Hold {
             if childless && self.leaf_is_empty() && self.tell(FromGuard::Empty) {
                 self.end();
             }
-            let impatient = self.ending || childless || self.owed.is_some();
-            self.turns = if impatient { self.turns.saturating_add(1) } else { 0 };
-            let pause = if self.turns < WHILE { SOON } else { LATER };
-            self.sleep(if more { Some(0) } else { impatient.then_some(pause) });
+            self.turns = if childless || self.owed.is_some() { self.turns.saturating_add(1) } else { 0 };
+            let look = (self.turns > 0).then_some(if self.turns < WHILE { SOON } else { LATER });
+            let kill = self.ending.then(|| self.kill_at.saturating_sub(sys::now()).max(1));
+            let pause = match (look, kill) {
+                (Some(look), Some(kill)) => Some(look.min(kill)),
+                (look, kill) => look.or(kill),
+            };
+            self.sleep(if more { Some(0) } else { pause });
         }
     }
 
-    fn sleep(&mut self, microseconds: Option<u32>) {
+    /// When to kill again: soon, and after a while more seldom, since who is still there then may be there for long.
+    /// What is dying needs the processor too, and we may stand above all of it: so we rest at least as long as a round
+    /// took, and longer where the first round reached everybody and the next are for those just being born.
+    fn next_kill(&mut self, began: u64) -> u64 {
+        let now = sys::now();
+        let reached_all = self.is_cgroup || self.is_freezer || self.is_init || self.locked_in.is_some();
+        let rest = (now - began) * if reached_all { 4 } else { 1 };
+        self.rounds = self.rounds.saturating_add(1);
+        now + rest.clamp(if self.rounds < WHILE { SOON } else { LATER }, LATER)
+    }
+
+    fn sleep(&mut self, microseconds: Option<u64>) {
         let [bell, other_bell] = self.bells;
         let fds = [self.socket, self.supervisor, bell, other_bell, self.signals, self.outer];
         // A negative number is passed over.

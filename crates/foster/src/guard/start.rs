@@ -102,6 +102,8 @@ fn prepare(socket: Fd, start: &Start, leaf_path: *const c_char) -> Result<Hold, 
         detached: false,
         ending: false,
         hurries: false,
+        kill_at: 0,
+        rounds: 0,
         owed: None,
         turns: 0,
     })

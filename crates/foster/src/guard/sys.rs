@@ -37,6 +37,7 @@ mod number {
     pub(super) const SETSID: usize = 112;
     pub(super) const SCHED_SETSCHEDULER: usize = 144;
     pub(super) const PRCTL: usize = 157;
+    pub(super) const CLOCK_GETTIME: usize = 228;
     pub(super) const EXIT_GROUP: usize = 231;
     pub(super) const WAITID: usize = 247;
     pub(super) const OPENAT: usize = 257;
@@ -62,6 +63,7 @@ mod number {
     pub(super) const READLINKAT: usize = 78;
     pub(super) const EXIT_GROUP: usize = 94;
     pub(super) const WAITID: usize = 95;
+    pub(super) const CLOCK_GETTIME: usize = 113;
     pub(super) const SCHED_SETSCHEDULER: usize = 119;
     pub(super) const KILL: usize = 129;
     pub(super) const RT_SIGACTION: usize = 134;
@@ -368,10 +370,17 @@ pub(crate) struct PollFd {
 
 pub(crate) const POLLIN: i16 = 1;
 
+/// Microseconds, by a clock that nobody sets.
+pub(crate) fn now() -> u64 {
+    const MONOTONIC: usize = 1;
+    let mut time = [0_u64; 2];
+    call!(number::CLOCK_GETTIME, MONOTONIC, address(time.as_mut_ptr()));
+    time[0] * 1_000_000 + time[1] / 1000
+}
+
 /// Without a time it waits for ever.
-pub(crate) fn poll(fds: &mut [PollFd], microseconds: Option<u32>) -> Ret {
-    let time =
-        microseconds.map(|micros| [i64::from(micros / 1_000_000), i64::from(micros % 1_000_000) * 1000]);
+pub(crate) fn poll(fds: &mut [PollFd], microseconds: Option<u64>) -> Ret {
+    let time = microseconds.map(|micros| [micros / 1_000_000, micros % 1_000_000 * 1000]);
     let time = time.as_ref().map_or(ptr::null(), ptr::from_ref);
     call!(number::PPOLL, address(fds.as_mut_ptr()), fds.len(), address(time), 0, 8)
 }

@@ -100,6 +100,8 @@ fn watch(
         detached: false,
         ending: false,
         hurries: false,
+        kill_at: 0,
+        rounds: 0,
         owed: None,
         turns: 0,
     };
@@ -131,7 +133,7 @@ fn watch(
 /// Until the inner guard is dead. One that does not end the tree although the host is dead, because somebody stopped
 /// it, is killed.
 fn wait_for(inner: Fd, inner_pid: i32, start: &Start, shared: &Shared) {
-    const PATIENCE: u32 = 1_000_000;
+    const PATIENCE: u64 = 1_000_000;
     let [bell, other_bell] = start.bells;
     let mut host = [start.supervisor, bell, other_bell];
     let mut patience = None;

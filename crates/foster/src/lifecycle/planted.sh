@@ -475,13 +475,15 @@ plant 'a second stop sends CONT though it is switched off' \
     'if woken => {'
 
 plant 'a detached program keeps its timeout in a splay' \
-    'Phase::Running { limit } | Phase::Splaying { limit, .. } => {
+    'Phase::Splaying { limit, .. } => *limit = None,' \
+    'Phase::Splaying { .. } => {}'
+
+plant 'a detach lets go of a stop that waits for its splay' \
+    'Phase::Splaying { limit, .. } => *limit = None,' \
+    'Phase::Splaying { limit, .. } => {
                 *limit = None;
-                self.act(Effect::Detach);' \
-    'Phase::Splaying { .. } => self.act(Effect::Detach),
-            Phase::Running { limit } => {
-                *limit = None;
-                self.act(Effect::Detach);'
+                self.act(Effect::Detach);
+            }'
 
 plant 'a detached program loses its leftovers' \
     'self.policy.leftovers = Leftovers::Leave;' \

@@ -158,7 +158,14 @@ impl Tree for Guarded {
 
     fn leader_ended(&mut self) -> Option<Ended> {
         match self.ended {
-            Some(exited) => Some(Ended::told(exited)),
+            Some(exited) => {
+                let mut ended = Ended::told(exited);
+                let all = self.parts.strategy.leaf().and_then(super::leaf::Leaf::usage);
+                if let (Some(usage), Some((user, system))) = (&mut ended.usage, all) {
+                    (usage.user, usage.system) = (user, system);
+                }
+                Some(ended)
+            }
             // It is somebody else's child now: only the kernel's memory tells.
             None if self.lost => self.parts.pidfd.ended(Collect::Peek),
             None => None,
