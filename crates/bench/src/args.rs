@@ -12,7 +12,7 @@ Measures foster, its peers, and what the kernel allows.
     --rounds N        how often each contender takes its turn [30]
     --iterations N    how many children it starts in one turn [100]
     --quick           2 rounds of 5: does it work at all?
-    --only TASKS      A: spawn → reaped, B: exit → waiter, C: SIGTERM → reaped [ABC]
+    --only TASKS      A: spawn → reaped, B: exit → waiter, C: SIGTERM → reaped, D: what containment costs [ABCD]
     --pin TASKS       which of them to hold on one CPU; `none` for none [A]
     --filter WORD     only contenders with this in their name, and the limit
     --json FILE       write the figures there too
@@ -36,7 +36,7 @@ impl Args {
         let mut args = Args {
             rounds: 30,
             iterations: 100,
-            only: "ABC".to_string(),
+            only: "ABCD".to_string(),
             pin: "A".to_string(),
             filter: String::new(),
             json: None,
@@ -68,8 +68,8 @@ fn count(text: &str) -> Result<usize> {
 
 fn tasks(text: &str) -> Result<String> {
     let letters = if text == "none" { String::new() } else { text.to_ascii_uppercase() };
-    match letters.chars().find(|letter| !"ABC".contains(*letter)) {
-        Some(letter) => Err(format!("there is no task {letter}; there are A, B and C").into()),
+    match letters.chars().find(|letter| !"ABCD".contains(*letter)) {
+        Some(letter) => Err(format!("there is no task {letter}; there are A, B, C and D").into()),
         None => Ok(letters),
     }
 }
@@ -80,5 +80,5 @@ fn later_dials_win() {
     let args = parse("--quick --rounds 3 --pin none --only ac").unwrap().unwrap();
     assert_eq!((args.rounds, args.iterations), (3, 5));
     assert_eq!((args.only.as_str(), args.pin.as_str()), ("AC", ""));
-    assert!(parse("--rounds 0").is_err() && parse("--json").is_err() && parse("--only D").is_err());
+    assert!(parse("--rounds 0").is_err() && parse("--json").is_err() && parse("--only E").is_err());
 }

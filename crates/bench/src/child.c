@@ -4,6 +4,7 @@
  *   child exit    exits at once
  *   child stamp   sleeps until its parent waits, writes the time into the page behind descriptor 0, and exits
  *   child pause   writes a byte to descriptor 0 and sleeps until a signal ends it
+ *   child crowd N starts N that sleep, each with a session of its own, then does as `child pause`
  */
 #include <stddef.h>
 #include <sys/mman.h>
@@ -77,11 +78,34 @@ static _Noreturn void await_signal(void)
 		call(SYS_ppoll, 0, 0, 0, 0, 0, 0);
 }
 
+static _Noreturn void crowd(const char *digits)
+{
+	long count = 0;
+
+	for (; *digits >= '0' && *digits <= '9'; digits++)
+		count = count * 10 + (*digits - '0');
+	while (count-- > 0) {
+		/* SIGCHLD, and nothing shared: fork(2). */
+		long pid = call(SYS_clone, 17, 0, 0, 0, 0, 0);
+
+		if (pid < 0)
+			leave(2);
+		if (pid == 0) {
+			call(SYS_setsid, 0, 0, 0, 0, 0, 0);
+			for (;;)
+				call(SYS_ppoll, 0, 0, 0, 0, 0, 0);
+		}
+	}
+	await_signal();
+}
+
 __attribute__((used)) _Noreturn void begin(long *stack)
 {
 	const char *mode = stack[0] > 1 ? ((char **)(stack + 1))[1] : "exit";
 
 	switch (mode[0]) {
+	case 'c':
+		crowd(stack[0] > 2 ? ((char **)(stack + 1))[2] : "0");
 	case 's':
 		stamp();
 	case 'p':

@@ -10,6 +10,7 @@ mod measure;
 mod report;
 mod stage;
 mod stats;
+mod strategies;
 mod task;
 
 use std::io::{Write, stdout};
@@ -36,9 +37,13 @@ fn main() -> Result<()> {
         out.write_all(report::table(&table).as_bytes())?;
         tables.push(table);
     }
+    let held = args.only.contains(strategies::LETTER).then(|| strategies::measure(&args)).transpose()?;
+    if let Some(held) = &held {
+        out.write_all(strategies::table(held).as_bytes())?;
+    }
     out.write_all(report::notes(&contenders).as_bytes())?;
     if let Some(file) = &args.json {
-        std::fs::write(file, format!("{:#}\n", report::json(&machine, &args, &tables)))?;
+        std::fs::write(file, format!("{:#}\n", report::json(&machine, &args, &tables, held.as_deref())))?;
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use crate::contenders::Contender;
 use crate::machine::Machine;
 use crate::measure::{Row, Table};
 use crate::stats::Spread;
+use crate::strategies;
 
 /// The limit does the same work in every round: when its time wanders by more than this, so does everybody's.
 const UNREST: f64 = 0.3;
@@ -70,7 +71,12 @@ pub(crate) fn notes(contenders: &[Contender]) -> String {
     text
 }
 
-pub(crate) fn json(machine: &Machine, args: &Args, tables: &[Table]) -> Value {
+pub(crate) fn json(
+    machine: &Machine,
+    args: &Args,
+    tables: &[Table],
+    held: Option<&[strategies::Row]>,
+) -> Value {
     json!({
         "machine": {
             "kernel": machine.kernel,
@@ -84,6 +90,7 @@ pub(crate) fn json(machine: &Machine, args: &Args, tables: &[Table]) -> Value {
         "rounds": args.rounds,
         "iterations": args.iterations,
         "tasks": tables.iter().map(Table::json).collect::<Vec<_>>(),
+        "strategies": held.map(|rows| rows.iter().map(strategies::Row::json).collect::<Vec<_>>()),
     })
 }
 

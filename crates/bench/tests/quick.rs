@@ -6,9 +6,10 @@ use std::{env, fs};
 
 use serde_json::Value;
 
-const CONTENDERS: [&str; 12] = [
+const CONTENDERS: [&str; 13] = [
     "limit",
     "foster wait()",
+    "foster wait(), held by a guard",
     "foster gone().wait()",
     "foster exited(), parked thread",
     "foster gone(), parked thread",
@@ -47,6 +48,13 @@ fn every_contender_is_measured_at_every_task() {
             }
         }
         assert_eq!(rows[0]["ratio"]["p50"], 1.0, "the limit is its own measure");
+    }
+    let strategies = json["strategies"].as_array().expect("a list of strategies");
+    assert_eq!(strategies[0]["name"], "group");
+    for row in strategies {
+        for figure in ["start_us", "stop_1_ms", "stop_100_ms", "stop_1000_ms"] {
+            assert!(row[figure].as_f64().is_some_and(|median| median > 0.0), "{figure}: {row}");
+        }
     }
     for peer in ["foster", "tokio", "process-wrap", "duct", "shared_child"] {
         assert!(json["versions"][peer].is_string(), "no version of {peer}");

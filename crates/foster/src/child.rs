@@ -25,7 +25,8 @@ use crate::{Command, Contained, Error, ErrorKind, Event, EventKind, Exit, Proof,
 ///
 /// When the last handle is dropped while the leader runs, the tree is killed at once and reaped in the background.
 /// [`Exited`] and [`Gone`] count as handles, so `spawn()?.wait()` and `spawn()?.stop().await` are safe.
-/// [`detach`](Child::detach) is the way to leave a program alone.
+/// [`detach`](Child::detach) is the way to leave a program alone. When the process itself ends, however it ends, the
+/// guard ends the tree, but at [`Level::Group`](crate::Level::Group).
 #[derive(Clone, Debug)]
 pub struct Child(Arc<Handle>);
 

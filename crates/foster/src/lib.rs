@@ -56,30 +56,65 @@
 //!
 //! Every decision is made by one pure state machine (`lifecycle.rs`), whose answers to every input in every phase
 //! stand in a table that is searched by a test and reviewed as a diff. One background thread for the whole process,
-//! named `foster`, started with the first child and blocking all signals, waits on an epoll of pidfds and one timer;
-//! it brings the machine its facts. So a timeout acts on the process, not on a wait: it is enforced though nobody
-//! waits, polls, or holds a runtime. An exit is watched by the process's own pidfd: no `SIGCHLD` handler, no
-//! `waitpid(-1)`, no disposition of the host's changed.
+//! named `foster`, started with the first child and blocking all signals, waits on an epoll and one timer; it brings
+//! the machine its facts. So a timeout acts on the process, not on a wait: it is enforced though nobody waits, polls,
+//! or holds a runtime. No `SIGCHLD` handler, no `waitpid(-1)`, no disposition of the host's changed.
+//!
+//! Between us and the leader stands a **guard**: one tiny process per tree (11 KB, no std, run from memory), which is
+//! the leader's parent and to which the kernel gives every orphan of the tree. So nobody else in this process can steal
+//! the exit status; that nothing is left is *proven* (`waitid` says ECHILD); and when this process dies, however it
+//! dies, the guard ends the tree. Its death is noticed at once whatever our memory, by two sleeping threads named
+//! `foster-bell`. The guard is helped by what the kernel offers; [`Child::containment`] tells what was got, and what
+//! was tried in vain.
+//!
+//! # How firmly a tree is held
+//!
+//! | [`Level`] | promise | [`Mechanism`]s |
+//! |---|---|---|
+//! | `Sealed` | the tree also dies when we and the guard are killed together | pid namespace |
+//! | `Grouped` | the kernel knows the members: nobody leaves, and a kill reaches all at once, fork bombs too | cgroup v2, freezer of v1, Landlock |
+//! | `Tracked` | every descendant is found and proven gone; who forks without end in new sessions may delay that | guard alone |
+//! | `Group` | the process group; who leaves it escapes, and SIGKILL of this process leaves it running | no guard |
+//!
+//! [`Containment::Auto`], the default, takes the strongest that *changes nothing the program can see*: a cgroup, the
+//! freezer, the guard alone. A pid namespace and Landlock can be seen, so they are asked for:
+//! [`Command::containment`], [`Command::require`]. What is asked for and not to be had is an error that names what was
+//! tried, never less than that. `foster doctor` shows what a machine has.
+//!
+//! ```
+//! use foster::{Command, Level};
+//!
+//! // A daemon in a session of its own, whose parent is gone.
+//! let child = Command::shell("setsid sleep 60 & exit 0").require(Level::Tracked).spawn()?;
+//! assert!(child.containment().survives.setsid);
+//! let end = child.gone().wait()?; // the default policy kills what is left
+//! assert!(end.exit.success());
+//! # Ok::<(), foster::Error>(())
+//! ```
+//!
+//! What no containment covers: work handed to somebody else's process (`systemd-run`, D-Bus activation, `docker`,
+//! `at`, an already running `tmux`, `emacs` or build server); root in the tree that leaves its cgroup; processes that
+//! the kernel cannot kill now (state `D`), which are named by [`Stuck`]; and, below *sealed*, SIGKILL of this process,
+//! its guard, and the guard's [twin](Command::twin), all at once. What that leaves in a cgroup, the next foster there
+//! [sweeps](sweep).
 //!
 //! # What is promised, and by what
 //!
-//! On Linux 5.9 and later, at the containment level *group*, which is the only one so far:
+//! On Linux 5.9 and later; `PLATFORMS.md` has the kernel's floors and the test that shows each:
 //!
 //! | promise | by | caveat |
 //! |---|---|---|
-//! | the status is the kernel's, told to every waiter | `waitid(2)` on the pidfd | a host that reaps our child (`waitpid(-1)`, `SIGCHLD` ignored) makes it [`Status::Unknown`] before Linux 6.15 |
-//! | a signal never reaches a stranger | pidfd; the group by its leader's pidfd (Linux 6.9), before by an unreaped leader | |
-//! | the kill reaches the leader and its group | `kill(2)` of the group | a descendant with a group or session of its own escapes, as does a shell's job under `set -m` |
-//! | dropping the last handle kills and reaps | at once, on the thread that drops | a process that ends without dropping (`exit`, SIGKILL) leaves its children running |
+//! | the status is the kernel's, told to every waiter | the guard, which is the parent | at `Level::Group` a host that reaps our child (`waitpid(-1)`) makes it [`Status::Unknown`] before Linux 6.15 |
+//! | a signal never reaches a stranger | pidfds; the group by its leader's pidfd (Linux 6.9) | before, each member pinned for itself |
+//! | a stop ends everything the leader started | the level above | the soft signal goes to the leader's group; who left it is asked when the leader has gone |
+//! | nothing survives us | the guard | not at `Level::Group`, and not after [`detach`](Child::detach) |
 //! | the child starts clean | empty mask, default dispositions, only descriptors 0, 1, 2 | [`inherit_signals`](Command::inherit_signals), [`inherit_descriptors`](Command::inherit_descriptors) |
-//! | no process is left a zombie | the engine reaps, handle or no handle | a program whose tracer holds it back is told when the tracer lets go |
+//! | no process is left a zombie | the guard reaps the tree, the engine the guard | |
 //! | what is killed and does not die is named | [`Stuck`], after [`Policy::patience`] | |
 //!
 //! Two things a host must not do. A `fork` without an exec takes the handles along and not the thread that serves them:
 //! in the new process nothing is told and no timeout is enforced. And a waker, which the background thread runs, must
 //! return soon, as executors' wakers do: while it runs, nobody else is told anything.
-//!
-//! What hands its work to another daemon (`systemd-run`, `docker`, `at`) is outside every tree.
 //!
 //! # Errors
 //!

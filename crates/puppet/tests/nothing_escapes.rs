@@ -323,6 +323,8 @@ fn cell(got: &Got, escape: &Escape, outcome: Option<&Outcome>) -> String {
         _ if wild && !outcome.promised && (got.level == "tracked" || escape.name == "fork bomb") => {
             "any".to_string()
         }
+        // A guard that was a moment faster than its own death has ended the tree.
+        _ if escape.name == "both killed" && !outcome.promised => "any".to_string(),
         left if wild && left > 0 => "some".to_string(),
         left => left.to_string(),
     };

@@ -1,5 +1,6 @@
-//! Foster, by each of its waits. All get the same for it: own group, pidfd, empty mask and default dispositions, no
-//! stray descriptors, resource usage, and a background thread that watches and reaps.
+//! Foster, by each of its waits, at the level *group*, which is what its peers give, and once as it is by default. All
+//! get the same for it: own group, pidfd, empty mask and default dispositions, no stray descriptors, resource usage,
+//! and a background thread that watches and reaps.
 
 use std::os::unix::process::ExitStatusExt;
 use std::pin::pin;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
-use foster::{Child, Command, Status};
+use foster::{Child, Command, Containment, Status};
 use tokio::runtime::Runtime;
 
 use super::{Contender, Running};
@@ -37,12 +38,22 @@ pub(crate) fn contenders(runtime: &Rc<Runtime>) -> Vec<Contender> {
     let tokio = By::Tokio(runtime.clone());
     vec![
         contender("foster wait()", Until::Exit, By::Blocking),
+        held("foster wait(), held by a guard"),
         contender("foster gone().wait()", Until::Gone, By::Blocking),
         contender("foster exited(), parked thread", Until::Exit, By::Parking),
         contender("foster gone(), parked thread", Until::Gone, By::Parking),
         contender("foster exited(), tokio", Until::Exit, tokio.clone()),
         contender("foster gone(), tokio", Until::Gone, tokio),
     ]
+}
+
+/// As it is by default.
+fn held(name: &'static str) -> Contender {
+    let note = "two processes a start: nothing escapes, and nothing survives us";
+    Contender::new(name, note, move |mode| {
+        let child = Command::new(CHILD).arg(mode.as_str()).spawn()?;
+        Ok(Run { child, until: Until::Exit, by: By::Blocking })
+    })
 }
 
 fn contender(name: &'static str, until: Until, by: By) -> Contender {
@@ -53,7 +64,7 @@ fn contender(name: &'static str, until: Until, by: By) -> Contender {
         Until::Gone => "the same, and the whole group is known to be gone",
     };
     Contender::new(name, note, move |mode| {
-        let child = Command::new(CHILD).arg(mode.as_str()).spawn()?;
+        let child = Command::new(CHILD).arg(mode.as_str()).containment(Containment::Group).spawn()?;
         Ok(Run { child, until, by: by.clone() })
     })
 }
