@@ -33,6 +33,7 @@ pub(crate) struct Parts {
 }
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact that comes for itself")]
 pub(crate) struct Guarded {
     parts: Parts,
     /// The leader's end, as the guard told it.

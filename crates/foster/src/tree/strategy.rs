@@ -130,9 +130,8 @@ impl Strategy {
             both_killed: true,
         };
         match self {
-            // We kill the cgroup when its guard is lost; but who has left it is then nobody's.
-            Strategy::Cgroup(_) => Survives { both_killed: twin, ..all },
-            Strategy::Freezer(_) => Survives { both_killed: twin, ..all },
+            // When its guard is lost we kill the leaf ourselves.
+            Strategy::Cgroup(_) | Strategy::Freezer(_) => Survives { both_killed: twin, ..all },
             Strategy::Landlock => landlock::survives(all, twin, root || no_new_privs),
             Strategy::Namespace(_) => all,
             Strategy::Subreaper => subreaper::survives(all, twin, root || no_new_privs),
