@@ -33,9 +33,12 @@ impl Programs {
     pub fn copy() -> Programs {
         let directory = scratch("programs");
         let here = program().with_file_name("");
-        for (from, to, mode) in
-            [("puppet", "puppet", 0o755), ("supervisor", "supervisor", 0o755), ("puppet", "setuid", 0o4755)]
-        {
+        for (from, to, mode) in [
+            ("puppet", "puppet", 0o755),
+            ("supervisor", "supervisor", 0o755),
+            ("filtered", "filtered", 0o755),
+            ("puppet", "setuid", 0o4755),
+        ] {
             let to = directory.join(to);
             fs::copy(here.join(from), &to).expect("there is space");
             fs::set_permissions(&to, fs::Permissions::from_mode(mode)).expect("it is ours");
@@ -47,6 +50,11 @@ impl Programs {
     /// A puppet that runs as root whoever starts it.
     pub fn setuid(&self) -> PathBuf {
         self.0.join("setuid")
+    }
+
+    /// What executes its words under a filter like that of Docker.
+    pub fn filtered(&self) -> PathBuf {
+        self.0.join("filtered")
     }
 
     /// Whether the file system lets it.
@@ -91,15 +99,21 @@ impl Host {
     /// Starts it. `limit`: how many they may be in all. `doors`: cgroups into which it goes too.
     #[track_caller]
     pub fn start(programs: &Programs, user: User, limit: u32, doors: &[&Path]) -> Host {
+        let id = NOBODY.to_string();
+        let nobody = ["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups"];
+        let words: &[&str] = if user == User::Nobody { &nobody } else { &[] };
+        Host::start_under(programs, words, limit, doors)
+    }
+
+    /// As `start`, and it is started by these words, such as `unshare -U -r`.
+    #[track_caller]
+    pub fn start_under(programs: &Programs, words: &[&str], limit: u32, doors: &[&Path]) -> Host {
         let safety = Safety::new(limit);
         // A shell enters the groups, since what `std` could do between fork and exec is unsafe.
         let enter = "while [ \"$1\" != -- ]; do echo 0 > \"$1/cgroup.procs\" || exit 9; shift; done; shift; exec \"$@\"";
         let mut command = Command::new("sh");
         command.args(["-c", enter, "sh"]).arg(safety.directory()).args(doors).arg("--");
-        if user == User::Nobody {
-            let id = NOBODY.to_string();
-            command.args(["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups"]);
-        }
+        command.args(words);
         command.arg(programs.0.join("supervisor")).current_dir("/");
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("a shell");

@@ -7,17 +7,20 @@
 //! |---|---|
 //! | `run HOW SCRIPT` | says `spawning`, starts a puppet, says `got …` or `refused WHY` |
 //! | `stop`, `kill` | gives the order and waits: `gone PROOF` or `stuck PIDS` |
+//! | `tried` | says what was tried in vain before what was got: `tried MECHANISM ERRNO; …` |
+//! | `detach` | lets go of the child: `detached` |
 //! | `touch MIB` | takes so much memory and writes to it: `touched` |
 //! | `eat` | the same without end, a MiB at a time |
 //!
 //! HOW: `auto`, `sealed`, `group` or the name of a mechanism, with `+twin` `+nnp` (no new privileges) or `+patient` (it is
-//! stuck later).
+//! stuck later), `+thread` (it is started from a thread that ends before the answer), or a level, which is required.
 
 use std::io::{BufRead, Write, stdin, stdout};
 use std::time::Duration;
 
-use foster::{Child, Command, Containment, Mechanism, Stdio};
+use foster::{Child, Command, Containment, Error, Level, Mechanism, Stdio, Tried};
 use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::thread::gettid;
 
 /// It asks only for a moment: most of what it stops is not willing.
 const GRACE: Duration = Duration::from_millis(50);
@@ -36,7 +39,7 @@ fn main() {
         match order {
             "run" => {
                 say("spawning");
-                match command(rest).spawn() {
+                match spawn(rest) {
                     Ok(started) => {
                         say(&got(&started));
                         child = Some(started);
@@ -52,6 +55,16 @@ fn main() {
                     Err(stuck) => say(&format!("stuck {:?}", stuck.pids())),
                 }
             }
+            "tried" => {
+                let contained = child.as_ref().expect("it runs").containment();
+                let one = |tried: &Tried| format!("{} {}", tried.mechanism, tried.errno.unwrap_or(0));
+                let tried: Vec<String> = contained.tried.iter().map(one).collect();
+                say(&format!("tried {}", tried.join("; ")));
+            }
+            "detach" => {
+                child.take().expect("it runs").detach();
+                say("detached");
+            }
             "touch" => {
                 memory.push(vec![1_u8; rest.parse::<usize>().expect("MiB") << 20]);
                 say("touched");
@@ -62,6 +75,23 @@ fn main() {
             _ => panic!("no such order: {line}"),
         }
     }
+}
+
+fn spawn(words: &str) -> Result<Child, Error> {
+    let command = command(words);
+    let how = words.split(' ').next().unwrap_or_default();
+    if !how.split('+').any(|option| option == "thread") {
+        return command.spawn();
+    }
+    let us = std::process::id();
+    let thread = std::thread::spawn(move || (gettid(), command.spawn()));
+    let (id, child) = thread.join().expect("a spawn does not panic");
+    // The join comes a moment before the thread's end.
+    let still = format!("/proc/{us}/task/{}", id.as_raw_nonzero());
+    while std::path::Path::new(&still).exists() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child
 }
 
 fn command(words: &str) -> Command {
@@ -84,6 +114,10 @@ fn command(words: &str) -> Command {
             "twin" => command.twin(true),
             "nnp" => command.no_new_privs(true),
             "patient" => command.patience(2 * PATIENCE),
+            "thread" => command,
+            "tracked" => command.require(Level::Tracked),
+            "grouped" => command.require(Level::Grouped),
+            "sealed" => command.require(Level::Sealed),
             _ => panic!("no such option: {more}"),
         };
     }
