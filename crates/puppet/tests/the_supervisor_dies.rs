@@ -25,7 +25,7 @@ const BOUND: Duration = Duration::from_secs(10);
 const CROWD: u32 = 500;
 
 #[test]
-fn killed_at_any_moment_of_the_start() {
+fn f23_killed_at_any_moment_of_the_start() {
     each_guarded(|programs, how, user| {
         let mut random = 0x9E37_79B9_7F4A_7C15;
         let mut times = Vec::new();
@@ -54,7 +54,7 @@ fn killed_at_any_moment_of_the_start() {
 }
 
 #[test]
-fn killed_with_a_hundred_daemons() {
+fn f05_killed_with_a_hundred_daemons() {
     each_guarded(|programs, how, user| {
         for mib in [0, 1024] {
             let mut times = Vec::new();

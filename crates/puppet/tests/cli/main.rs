@@ -2,9 +2,11 @@
 
 mod bad_input;
 mod common;
+mod dying;
 mod ending;
 mod hostile;
 mod init;
+mod pid_1;
 mod records;
 mod servers;
 mod signals;
