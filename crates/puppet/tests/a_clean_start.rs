@@ -1,6 +1,7 @@
 //! A child starts clean: no signal blocked or ignored, no descriptor but those it was given, a group of its own.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 
 use foster::{Command, Containment, Group, Signal, SignalState, Status, Stdio};
@@ -139,6 +140,27 @@ fn f35_no_sibling_holds_the_end_of_a_pipe() {
             });
         }
     });
+}
+
+/// Who starts the leader has its streams for a moment; the leader closes them, and the guard lives on.
+#[test]
+fn f35_no_guard_holds_the_end_of_a_pipe() {
+    for twin in [false, true] {
+        let command = puppet("trap-exit USR1 0 drop-stdout wait").twin(twin);
+        let child = command.stdin(Stdio::Piped).stdout(Stdio::Piped).spawn().expect("it starts");
+        assert_eq!(child.containment().guard.map(|guard| guard.twin), Some(twin));
+        let mut input = child.take_stdin().expect("piped");
+        let mut said = String::new();
+        // It ends when the leader has dropped it. Would the guard have it, that would be at the end of the puppet's
+        // life, which is no success.
+        child.take_stdout().expect("piped").read_to_string(&mut said).expect("UTF-8");
+        assert!(child.try_wait().is_none());
+        child.signal(Signal::USR1).expect("it is ours");
+        assert_eq!(child.wait().status, Status::Exited(0));
+        within(&child.gone());
+        let error = input.write_all(b"x").expect_err("nobody has the other end");
+        assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
+    }
 }
 
 #[test]
