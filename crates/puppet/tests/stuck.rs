@@ -7,7 +7,9 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use foster::{Cause, Error, ErrorKind, EventKind, Signal, Status, Stdio, Stuck, Supervisor};
+use foster::{
+    Cause, Containment, Error, ErrorKind, EventKind, Mechanism, Signal, Status, Stdio, Stuck, Supervisor,
+};
 use puppet::{Actor, DEADLINE, Feature, Stage, eventually, needs, program, puppet, within};
 
 /// A cgroup of our own, thawed and removed in the end, whatever happens: not even the end of its life frees what is
@@ -166,4 +168,43 @@ fn f43_dropping_the_handle_of_the_frozen_does_not_hang() {
     assert!(leader.alive());
     freezer.thaw();
     leader.dies();
+}
+
+/// Whatever holds it: who is stuck has its number, as we see it, and its state, and the end still comes.
+#[test]
+fn f43_with_each_guard_the_frozen_are_named_and_gone_in_the_end() {
+    if !needs(Feature::Freezer) {
+        return;
+    }
+    let guarded = [
+        Mechanism::Cgroup,
+        Mechanism::Freezer,
+        Mechanism::Landlock,
+        Mechanism::Subreaper,
+        Mechanism::PidNamespace,
+    ];
+    for mechanism in guarded {
+        let command = impatient("fork worker [ setsid wait ] wait");
+        let stage = Stage::start(&command.containment(Containment::Exactly(mechanism)));
+        stage.ready("worker");
+        stage.ready("leader");
+        let leader = Actor::of(stage.child().pid().expect("it runs"));
+        let freezer = Freezer::with(&[&leader]);
+        let told = stuck(stage.child().stop().wait_timeout(DEADLINE));
+        // In a pid namespace its init waits with it; and a guard alone reaches nobody whose parent it is not.
+        let alone = [Mechanism::PidNamespace, Mechanism::Subreaper].contains(&mechanism);
+        assert!(told.pids().contains(&leader.pid()), "{mechanism}: {told:?}");
+        assert_eq!(told.states().len(), told.pids().len(), "{mechanism}: {told:?}");
+        assert!(told.pids().len() == 1 || alone && told.pids().len() == 2, "{mechanism}: {told:?}");
+        assert!(stage.child().try_wait().is_none());
+        freezer.thaw();
+        let exit = stage.exit();
+        let killed = Status::Signaled { signal: Signal::KILL, core_dumped: false };
+        assert_eq!((exit.status, exit.forced), (killed, true), "{mechanism}");
+        // The events end when it is gone; before, who asks is told who is stuck.
+        let last = stage.child().events().last().map(|event| event.kind);
+        assert!(matches!(last, Some(EventKind::Gone(_))), "{mechanism}: {last:?}");
+        assert_eq!(within(&stage.child().gone()), exit);
+        stage.curtain();
+    }
 }
