@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use foster::{Cause, EventKind, Signal, Status};
-use puppet::{Stage, alone, children, eventually, puppet, within};
+use puppet::{
+    Actor, DEADLINE, Feature, Host, Programs, Stage, User, alone, children, eventually, needs, puppet, state,
+    within,
+};
 
 #[test]
 fn it_outlives_its_handles_and_is_reaped_when_it_ends() {
@@ -66,4 +69,43 @@ fn an_order_given_before_stands() {
     stage.child().detach();
     stage.let_go();
     leader.dies();
+}
+
+/// Also when a guard holds it, which ends what it holds when its supervisor ends. Here it learns both at the same time,
+/// which was the end of the tree: it looked for the death first, and had not yet read that it was to let go.
+#[test]
+fn f16_it_outlives_the_supervisor() {
+    if !needs(Feature::Safety) {
+        return;
+    }
+    let programs = Programs::copy();
+    for how in ["auto", "subreaper", "landlock", "freezer"] {
+        let mut host = Host::start(&programs, User::Root, 100, &[]);
+        let script = "fork daemon [ setsid trap USR2 here wait ] trap USR2 here wait";
+        let got = host.run(how, script).unwrap_or_else(|why| panic!("{how}: {why}"));
+        let pids = ["daemon: ready", "leader: ready"].map(|ready| host.hear(ready));
+        let [daemon, leader] = pids.map(|pid| Actor::of(pid.parse().expect("a pid")));
+        let guard = Actor::of(got.guard.expect("it has one"));
+        guard.signal(Signal::STOP);
+        eventually("the guard is stopped", || state(guard.pid()), |state| *state == Some('T'));
+        let turns = sleeps(guard.pid());
+        host.tell("detach");
+        host.hear("supervisor: detached");
+        host.kill();
+        host.actor().dies();
+        guard.signal(Signal::CONT);
+        eventually("it has done what it then does", || sleeps(guard.pid()), |now| *now > turns);
+        for (actor, says) in [(&daemon, "daemon: here"), (&leader, "leader: here")] {
+            assert!(actor.alive(), "{how}: {says}");
+            actor.signal(Signal::USR2);
+            assert!(host.hear_within(says, DEADLINE).is_some(), "{how}: {says} was never said");
+        }
+    }
+}
+
+/// How often a process has gone to sleep; more than any number when it is dead.
+fn sleeps(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let count = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    count.map_or(u64::MAX, |count| count.trim().parse().expect("a number"))
 }
