@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod common;
+mod daemons;
 mod dying;
 mod ending;
 mod hostile;
