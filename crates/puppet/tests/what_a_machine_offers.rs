@@ -61,7 +61,7 @@ impl Machine {
     }
 
     /// As somebody without privileges.
-    fn as_nobody(self) -> Machine {
+    fn without_privileges(self) -> Machine {
         let id = NOBODY.to_string();
         self.under(&["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups"])
     }
@@ -172,7 +172,7 @@ fn root_gets_a_cgroup() {
 
 #[test]
 fn somebody_without_a_cgroup_gets_a_guard_alone() {
-    let Some(machine) = Machine::new().map(Machine::as_nobody) else { return };
+    let Some(machine) = Machine::new().map(Machine::without_privileges) else { return };
     let got = machine.gives("auto", "tracked", "subreaper", &[("cgroup", NO_RIGHT), ("freezer", NO_RIGHT)]);
     assert!(!got.fork_bomb && !got.setuid_child && !got.guard_killed, "{got:?}");
 }
@@ -180,14 +180,14 @@ fn somebody_without_a_cgroup_gets_a_guard_alone() {
 #[test]
 fn somebody_with_a_delegated_cgroup_gets_one() {
     let Some(machine) = Machine::new().map(Machine::delegated) else { return };
-    let got = machine.as_nobody().gives("auto", "grouped", "cgroup", &[]);
+    let got = machine.without_privileges().gives("auto", "grouped", "cgroup", &[]);
     assert!(got.setuid_child && got.fork_bomb, "{got:?}");
 }
 
 #[test]
 fn somebody_in_a_user_namespace_gets_a_guard_alone() {
     let Some(machine) = Machine::new() else { return };
-    let machine = machine.as_nobody().under(&NOBODY_IN_A_NAMESPACE);
+    let machine = machine.without_privileges().under(&NOBODY_IN_A_NAMESPACE);
     machine.gives("auto", "tracked", "subreaper", &[("cgroup", NO_RIGHT), ("freezer", NO_RIGHT)]);
 }
 
@@ -201,14 +201,15 @@ fn a_pid_namespace_with_its_proc_changes_nothing() {
     let machine = machine.under(&IN_A_PID_NAMESPACE).under(&["--mount-proc"]).under(&NOT_FIRST);
     machine.gives("auto", "grouped", "cgroup", &[]);
     let Some(machine) = Machine::new() else { return };
-    let machine = machine.under(&IN_A_PID_NAMESPACE).under(&["--mount-proc"]).under(&NOT_FIRST).as_nobody();
+    let machine =
+        machine.under(&IN_A_PID_NAMESPACE).under(&["--mount-proc"]).under(&NOT_FIRST).without_privileges();
     machine.gives("auto", "tracked", "subreaper", &[("cgroup", NO_RIGHT), ("freezer", NO_RIGHT)]);
 }
 
 #[test]
 fn a_pid_namespace_without_its_proc_lets_nobody_promise_more_than_a_group() {
     let Some(machine) = Machine::new() else { return };
-    let machine = machine.under(&IN_A_PID_NAMESPACE).under(&NOT_FIRST).as_nobody();
+    let machine = machine.under(&IN_A_PID_NAMESPACE).under(&NOT_FIRST).without_privileges();
     let tried = [("cgroup", NO_RIGHT), ("freezer", NO_RIGHT), ("subreaper", NONE)];
     let got = machine.gives("auto", "group", "process-group", &tried);
     assert!(!got.double_fork && !got.fork_bomb && !got.guard_killed && !got.both_killed, "{got:?}");
@@ -233,7 +234,7 @@ fn in_docker_there_is_a_guard_alone() {
     let machine = machine.after(READ_ONLY_CGROUPS).filtered();
     machine.gives("auto", "tracked", "subreaper", &[("cgroup", READ_ONLY), ("freezer", READ_ONLY)]);
     machine.gives("auto+grouped", "grouped", "landlock", &[("cgroup", READ_ONLY), ("freezer", READ_ONLY)]);
-    let machine = machine.as_nobody();
+    let machine = machine.without_privileges();
     machine.gives("auto", "tracked", "subreaper", &[("cgroup", READ_ONLY), ("freezer", READ_ONLY)]);
 }
 
@@ -260,7 +261,7 @@ fn without_cgroups_there_is_a_guard_alone() {
 
 #[test]
 fn f31_what_is_required_and_not_there_is_an_error_with_the_reasons() {
-    let Some(machine) = Machine::new().map(Machine::as_nobody) else { return };
+    let Some(machine) = Machine::new().map(Machine::without_privileges) else { return };
     let reasons =
         ["cgroup: ", "Permission denied", "freezer: ", "landlock: ", "no_new_privs", "delegate a cgroup"];
     machine.refuses("auto+grouped", &reasons);
@@ -282,7 +283,7 @@ fn sealed_is_to_be_had_by_root_and_by_others() {
         let got = machine.gives(how, "sealed", "pid-namespace", &[]);
         assert!(got.both_killed && got.guard_killed && got.fork_bomb, "{got:?}");
     }
-    let machine = machine.as_nobody();
+    let machine = machine.without_privileges();
     for how in ["sealed", "auto+sealed"] {
         let got = machine.gives(how, "sealed", "pid-namespace", &[]);
         assert!(got.both_killed && got.guard_killed && got.fork_bomb, "{got:?}");
@@ -297,7 +298,7 @@ fn sealed_is_refused_under_dockers_filter() {
     for how in ["sealed", "auto+sealed"] {
         machine.refuses(how, &reasons);
     }
-    machine.as_nobody().refuses("sealed", &reasons);
+    machine.without_privileges().refuses("sealed", &reasons);
 }
 
 #[test]
@@ -305,7 +306,8 @@ fn sealed_is_refused_where_no_user_namespace_may_be_made() {
     let Some(machine) = Machine::new() else { return };
     // Of a namespace of our own, so that nobody else's limit is changed; and then without what it gave us.
     let limit = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$@\"";
-    let machine = machine.as_nobody().under(&NOBODY_IN_A_NAMESPACE).under(&["sh", "-c", limit, "sh"]);
+    let machine =
+        machine.without_privileges().under(&NOBODY_IN_A_NAMESPACE).under(&["sh", "-c", limit, "sh"]);
     let machine = machine.under(&["setpriv", "--bounding-set", "-all", "--inh-caps", "-all"]);
     machine.refuses("sealed", &["pid-namespace: ", "No space left on device", "user.max_user_namespaces"]);
     machine.gives("auto", "tracked", "subreaper", &[("cgroup", NO_RIGHT), ("freezer", NO_RIGHT)]);
@@ -320,5 +322,5 @@ fn a_supervisor_in_a_cgroup_that_was_killed_once_can_start_somebody() {
     machine.gives("auto", "grouped", "cgroup", &[]);
     machine.gives("cgroup+twin", "grouped", "cgroup", &[]);
     let Some(machine) = Machine::new().map(Machine::delegated) else { return };
-    machine.once_killed().as_nobody().gives("auto", "grouped", "cgroup", &[]);
+    machine.once_killed().without_privileges().gives("auto", "grouped", "cgroup", &[]);
 }
