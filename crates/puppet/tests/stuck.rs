@@ -191,11 +191,9 @@ fn f43_with_each_guard_the_frozen_are_named_and_gone_in_the_end() {
         let leader = Actor::of(stage.child().pid().expect("it runs"));
         let freezer = Freezer::with(&[&leader]);
         let told = stuck(stage.child().stop().wait_timeout(DEADLINE));
-        // In a pid namespace its init waits with it; and a guard alone reaches nobody whose parent it is not.
-        let alone = [Mechanism::PidNamespace, Mechanism::Subreaper].contains(&mechanism);
         assert!(told.pids().contains(&leader.pid()), "{mechanism}: {told:?}");
         assert_eq!(told.states().len(), told.pids().len(), "{mechanism}: {told:?}");
-        assert!(told.pids().len() == 1 || alone && told.pids().len() == 2, "{mechanism}: {told:?}");
+        assert_eq!(told.pids().len(), 1, "{mechanism}: {told:?}");
         assert!(stage.child().try_wait().is_none());
         freezer.thaw();
         let exit = stage.exit();

@@ -108,8 +108,12 @@ impl Guarded {
 
     fn signal_each(&self, signal: Signal, in_group: bool) -> io::Result<()> {
         let Parts { leader, .. } = self.parts;
+        self.each_descendant(signal, |process| (process.group == leader) == in_group)
+    }
+
+    fn each_descendant(&self, signal: Signal, fits: impl Fn(&proc::Process) -> bool) -> io::Result<()> {
         let pids: Vec<u32> = self.descendants().iter().map(|process| process.pid).collect();
-        signal_each(&pids, signal, |process| (process.group == leader) == in_group)
+        signal_each(&pids, signal, fits)
     }
 
     fn nobody_is_seen(&self) -> bool {
@@ -210,9 +214,10 @@ impl Tree for Guarded {
             Strategy::Cgroup(leaf) => leaf.kill(),
             // To freeze takes its time: that is the guard's, as long as there is one.
             Strategy::Freezer(leaf) if self.lost => leaf.kill(),
-            Strategy::Freezer(_) | Strategy::Landlock | Strategy::Namespace(_) | Strategy::Subreaper => {
-                Ok(())
-            }
+            // The guard reaches its own children, and below them only whom their death leaves to it. One that cannot
+            // die now must not shield the others.
+            Strategy::Subreaper => self.each_descendant(Signal::KILL, |_| true),
+            Strategy::Freezer(_) | Strategy::Landlock | Strategy::Namespace(_) => Ok(()),
         };
         leader.and(group).and(told).and(leaf)
     }
