@@ -109,7 +109,9 @@ impl Strategy {
     /// Whether an error like this stays, so that it need not be met again.
     pub(crate) fn is_lasting(&self, errno: i32) -> bool {
         match self {
-            Strategy::Landlock | Strategy::Namespace(_) => true,
+            // Another command may bring the `no_new_privs` that this one lacked.
+            Strategy::Landlock => errno != libc::EPERM,
+            Strategy::Namespace(_) => true,
             Strategy::Cgroup(_) | Strategy::Freezer(_) => {
                 matches!(errno, libc::EACCES | libc::EPERM | libc::EOPNOTSUPP)
             }
