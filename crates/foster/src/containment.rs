@@ -1,6 +1,7 @@
 //! What holds a tree together: what is asked for, and what was got.
 
 use std::fmt;
+use std::path::PathBuf;
 
 /// What is to hold the tree. See [`Command::containment`](crate::Command::containment).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -203,4 +204,49 @@ pub enum Proof {
     GroupEmpty,
     /// There is none: what the leader left was to be left.
     Left,
+}
+
+/// From where guards are run. The environment variable `FOSTER_GUARD` (`memory`, `file`, `host`, `copy`) leaves only
+/// one of these ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GuardProgram {
+    /// From memory, `memfd_create(2)`: no file need be anywhere.
+    Memory,
+    /// An installed `foster-guard`; see [`guard_program`](crate::guard_program).
+    File,
+    /// The host's own program, which called [`guard_main`](crate::guard_main).
+    Host,
+    /// A copy of the host's process, `fork(2)`: it costs as much as the host has memory, and keeps a copy of it.
+    Copy,
+}
+
+impl GuardProgram {
+    /// Its name in `FOSTER_GUARD` and in records.
+    pub fn name(self) -> &'static str {
+        match self {
+            GuardProgram::Memory => "memory",
+            GuardProgram::File => "file",
+            GuardProgram::Host => "host",
+            GuardProgram::Copy => "copy",
+        }
+    }
+}
+
+impl fmt::Display for GuardProgram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What [`sweep`](crate::sweep) found: a cgroup of a foster that was killed together with the guard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Swept {
+    /// The cgroup's directory.
+    pub path: PathBuf,
+    /// Who lived in it, by their pids in our pid namespace, and was killed. Empty where nobody did.
+    pub killed: Vec<u32>,
+    /// The cgroup is gone, and with it everybody who was in it. `false`: somebody is still there, killed or not.
+    pub removed: bool,
 }

@@ -23,6 +23,7 @@ use rustix::net::{
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
+use crate::GuardProgram;
 use crate::spawn::with_signals_blocked;
 
 pub(crate) mod hold;
@@ -89,6 +90,18 @@ impl Images {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &Image)> {
         self.all.iter().enumerate().skip(self.first.load(Ordering::Relaxed))
+    }
+
+    /// From where the next guard is run, as far as is known. `None`: there is no way, or we lack descriptors or
+    /// memory now.
+    pub(crate) fn best() -> Option<GuardProgram> {
+        let (_, best) = Images::get().ok()?.iter().next()?;
+        Some(match best {
+            Image::Memory(_) => GuardProgram::Memory,
+            Image::File(_) => GuardProgram::File,
+            Image::Host => GuardProgram::Host,
+            Image::Copy => GuardProgram::Copy,
+        })
     }
 
     /// This one cannot be run here, and need not be tried again.

@@ -146,10 +146,13 @@ mod watch;
 mod child;
 pub mod init;
 mod supervisor;
+mod survey;
 
 pub use child::{Child, End, Events, Exited, Gone};
 pub use command::{Command, Group, Stdio};
-pub use containment::{Contained, Containment, Guard, Level, Mechanism, Proof, Survives, Tried};
+pub use containment::{
+    Contained, Containment, Guard, GuardProgram, Level, Mechanism, Proof, Survives, Swept, Tried,
+};
 pub use error::{Error, ErrorKind, Stuck};
 pub use event::{Event, EventKind};
 pub use exit::{Cause, Exit, Status, Usage};
@@ -158,3 +161,4 @@ pub use policy::{Leftovers, Policy, Target};
 pub use signal::{ParseSignalError, Signal};
 pub use spawn::SignalState;
 pub use supervisor::{Outcome, Supervisor};
+pub use survey::{Kernel, Offer, Survey, survey, sweep};

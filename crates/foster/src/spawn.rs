@@ -22,6 +22,7 @@ mod words;
 
 pub(crate) use direct::with_signals_blocked;
 pub(crate) use guarded::look as look_at;
+pub(crate) use vfork::stillborn;
 
 /// A leader that was started, what holds its tree, and our ends of its pipes.
 #[derive(Debug)]

@@ -28,6 +28,7 @@ mod subreaper;
 
 pub(crate) use group::Group;
 pub(crate) use init::Init;
+pub(crate) use leaf::sweep::sweep;
 
 /// What holds a tree.
 pub(crate) trait Tree: Debug + Send {

@@ -60,9 +60,9 @@ pub(super) fn start(
     }
 }
 
-/// Tries a mechanism with a leader that has no program, for [`crate::survey`].
-pub(crate) fn look(mechanism: Mechanism) -> Result<(), Tried> {
-    let command = Command::new("true");
+/// Tries a mechanism with a leader that has no program, for [`crate::survey()`]. Nothing is left of it.
+pub(crate) fn look(mechanism: Mechanism, no_new_privs: bool) -> Result<(), Tried> {
+    let command = Command::new("true").no_new_privs(no_new_privs);
     let failed = |error: io::Error| choice::tried(mechanism, "start a process", &error);
     let ready = Ready::new(&command).map_err(|error| failed(error.into()))?;
     let as_tried = |error: Failed| match error {

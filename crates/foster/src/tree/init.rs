@@ -9,7 +9,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use super::group::{Group, signal_each};
-use super::{Tree, proc};
+use super::{Tree, proc, strategy};
 use crate::lifecycle::Reach;
 use crate::watch::Ended;
 use crate::{Contained, Level, Mechanism, Proof, Signal, Survives, init};
@@ -117,16 +117,13 @@ impl Tree for Init {
             level: Level::Tracked,
             mechanism: Mechanism::Init,
             guard: None,
-            survives: Survives {
-                setsid: true,
-                double_fork: true,
-                setuid_child: rustix::process::geteuid().is_root(),
-                fork_bomb: false,
-                supervisor_killed: true,
-                guard_killed: true,
-                both_killed: true,
-            },
+            survives: strategy::survives(Mechanism::Init, false, false),
             tried: Vec::new(),
         }
     }
+}
+
+/// Who is not root cannot kill what became somebody else's, and nobody outruns a bomb by looking.
+pub(super) fn survives(all: Survives) -> Survives {
+    Survives { setuid_child: rustix::process::geteuid().is_root(), fork_bomb: false, ..all }
 }

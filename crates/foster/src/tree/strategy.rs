@@ -4,7 +4,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::leaf::Leaf;
-use super::{cgroup, freezer, landlock, namespace, subreaper};
+use super::{cgroup, freezer, init, landlock, namespace, subreaper};
 use crate::guard::wire;
 use crate::{Mechanism, Proof, Survives};
 
@@ -121,23 +121,7 @@ impl Strategy {
 
     /// What it withstands, with these.
     pub(crate) fn survives(&self, twin: bool, no_new_privs: bool) -> Survives {
-        let root = rustix::process::geteuid().is_root();
-        let all = Survives {
-            setsid: true,
-            double_fork: true,
-            setuid_child: true,
-            fork_bomb: true,
-            supervisor_killed: true,
-            guard_killed: true,
-            both_killed: true,
-        };
-        match self {
-            // When its guard is lost we kill the leaf ourselves.
-            Strategy::Cgroup(_) | Strategy::Freezer(_) => Survives { both_killed: twin, ..all },
-            Strategy::Landlock => landlock::survives(all, twin, root || no_new_privs),
-            Strategy::Namespace(_) => all,
-            Strategy::Subreaper => subreaper::survives(all, twin, root || no_new_privs),
-        }
+        survives(self.mechanism(), twin, no_new_privs)
     }
 
     /// By what it is known that its tree is empty, when the guard says so.
@@ -155,5 +139,28 @@ impl Strategy {
             Strategy::Cgroup(leaf) | Strategy::Freezer(leaf) => _ = leaf.remove(),
             Strategy::Landlock | Strategy::Namespace(_) | Strategy::Subreaper => {}
         }
+    }
+}
+
+/// What a mechanism withstands where it is to be had, with these.
+pub(crate) fn survives(mechanism: Mechanism, twin: bool, no_new_privs: bool) -> Survives {
+    let nobody_else = no_new_privs || rustix::process::geteuid().is_root();
+    let all = Survives {
+        setsid: true,
+        double_fork: true,
+        setuid_child: true,
+        fork_bomb: true,
+        supervisor_killed: true,
+        guard_killed: true,
+        both_killed: true,
+    };
+    match mechanism {
+        Mechanism::PidNamespace => all,
+        // We kill the cgroup when its guard is lost; but who has left it is then nobody's.
+        Mechanism::Cgroup | Mechanism::Freezer => Survives { both_killed: twin, ..all },
+        Mechanism::Landlock => landlock::survives(all, twin, nobody_else),
+        Mechanism::Subreaper => subreaper::survives(all, twin, nobody_else),
+        Mechanism::Init => init::survives(all),
+        Mechanism::ProcessGroup => Survives::default(),
     }
 }

@@ -17,14 +17,7 @@ use rustix::fs::FlockOperation;
 
 use super::place::{self, Place};
 use super::{Kind, Leaf};
-
-/// What a sweep found.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Swept {
-    pub(crate) path: PathBuf,
-    pub(crate) killed: Vec<u32>,
-    pub(crate) removed: bool,
-}
+use crate::Swept;
 
 /// Sweeps under our own cgroup and next to it, in both hierarchies.
 pub(crate) fn sweep() -> Vec<Swept> {

@@ -4,8 +4,9 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use super::sweep::{Swept, sweep_in};
+use super::sweep::sweep_in;
 use super::*;
+use crate::Swept;
 
 const KINDS: [Kind; 2] = [Kind::Cgroup, Kind::Freezer];
 const NOT_LONG: Duration = Duration::from_secs(5);
