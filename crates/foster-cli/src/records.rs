@@ -9,7 +9,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use foster::{Cause, Child, Error, ErrorKind, Event, EventKind, Exit, Status};
+use foster::{Cause, Child, Contained, Error, ErrorKind, Event, EventKind, Exit, Status, Survives, Tried};
 use rustix::fs::{Access, OFlags, access, fcntl_getfl, fcntl_setfl};
 use serde::Serialize;
 
@@ -29,6 +29,7 @@ struct Report<'a> {
 enum How {
     Ended {
         pid: u32,
+        containment: ContainmentRecord,
         exit_code: u8,
         exit: ExitRecord,
         /// Who was killed and is still there.
@@ -37,6 +38,7 @@ enum How {
     /// The leader itself is stuck.
     Stuck {
         pid: u32,
+        containment: ContainmentRecord,
         exit_code: u8,
         stuck: Vec<u32>,
     },
@@ -79,6 +81,45 @@ struct UsageRecord {
     peak_memory_bytes: u64,
 }
 
+/// What holds the tree.
+#[derive(Debug, Serialize)]
+struct ContainmentRecord {
+    mechanism: &'static str,
+    level: &'static str,
+    guard: Option<GuardRecord>,
+    survives: SurvivesRecord,
+    tried: Vec<TriedRecord>,
+}
+
+#[derive(Debug, Serialize)]
+struct GuardRecord {
+    pid: u32,
+    twin: bool,
+}
+
+#[derive(Debug, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "as in the library")]
+pub(crate) struct SurvivesRecord {
+    setsid: bool,
+    double_fork: bool,
+    setuid_child: bool,
+    fork_bomb: bool,
+    supervisor_killed: bool,
+    guard_killed: bool,
+    both_killed: bool,
+}
+
+/// What was tried in vain.
+#[derive(Debug, Serialize)]
+pub(crate) struct TriedRecord {
+    mechanism: &'static str,
+    step: String,
+    errno: Option<i32>,
+    /// The system's words for it.
+    error: Option<String>,
+    hint: &'static str,
+}
+
 #[derive(Debug, Serialize)]
 struct EventRecord {
     unix_seconds: f64,
@@ -90,7 +131,7 @@ struct EventRecord {
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 enum What {
-    Started { pid: u32 },
+    Started { pid: u32, containment: ContainmentRecord },
     Signalled { signal: String },
     Splaying { seconds: f64 },
     TimedOut,
@@ -99,6 +140,44 @@ enum What {
     Stuck { pids: Vec<u32> },
     Exited { exit: ExitRecord },
     Gone,
+}
+
+impl From<&Contained> for ContainmentRecord {
+    fn from(held: &Contained) -> ContainmentRecord {
+        ContainmentRecord {
+            mechanism: held.mechanism.name(),
+            level: held.level.name(),
+            guard: held.guard.map(|guard| GuardRecord { pid: guard.pid, twin: guard.twin }),
+            survives: held.survives.into(),
+            tried: held.tried.iter().map(TriedRecord::from).collect(),
+        }
+    }
+}
+
+impl From<Survives> for SurvivesRecord {
+    fn from(survives: Survives) -> SurvivesRecord {
+        SurvivesRecord {
+            setsid: survives.setsid,
+            double_fork: survives.double_fork,
+            setuid_child: survives.setuid_child,
+            fork_bomb: survives.fork_bomb,
+            supervisor_killed: survives.supervisor_killed,
+            guard_killed: survives.guard_killed,
+            both_killed: survives.both_killed,
+        }
+    }
+}
+
+impl From<&Tried> for TriedRecord {
+    fn from(tried: &Tried) -> TriedRecord {
+        TriedRecord {
+            mechanism: tried.mechanism.name(),
+            step: tried.step.clone(),
+            errno: tried.errno,
+            error: tried.errno.map(|errno| say::plain(&io::Error::from_raw_os_error(errno))),
+            hint: tried.hint,
+        }
+    }
 }
 
 impl From<&Exit> for ExitRecord {
@@ -133,9 +212,9 @@ impl From<&Exit> for ExitRecord {
 
 impl EventRecord {
     /// `None` for an event that this version of the program does not know.
-    fn of(event: &Event) -> Option<EventRecord> {
+    fn of(event: &Event, held: &Contained) -> Option<EventRecord> {
         let what = match &event.kind {
-            EventKind::Started { pid } => What::Started { pid: *pid },
+            EventKind::Started { pid } => What::Started { pid: *pid, containment: held.into() },
             EventKind::Signalled(signal) => What::Signalled { signal: signal.name() },
             EventKind::Splaying(delay) => What::Splaying { seconds: delay.as_secs_f64() },
             EventKind::TimedOut => What::TimedOut,
@@ -200,11 +279,12 @@ impl ReportFile {
     /// The whole exit, if the leader has ended, and who is stuck, if anybody is.
     pub(crate) fn end(&self, child: &Child, pid: u32, exit_code: u8, exit: Option<&Exit>, stuck: &[u32]) {
         let stuck = stuck.to_vec();
+        let containment = child.containment().into();
         self.write(&Report {
             command: child.label(),
             how: match exit {
-                Some(exit) => How::Ended { pid, exit_code, exit: exit.into(), stuck },
-                None => How::Stuck { pid, exit_code, stuck },
+                Some(exit) => How::Ended { pid, containment, exit_code, exit: exit.into(), stuck },
+                None => How::Stuck { pid, containment, exit_code, stuck },
             },
         });
     }
@@ -220,6 +300,7 @@ impl ReportFile {
             ErrorKind::NoDescriptors => "no_descriptors",
             ErrorKind::NoProcesses => "no_processes",
             ErrorKind::NotPermitted => "not_permitted",
+            ErrorKind::NoContainment => "no_containment",
             _ => "other",
         };
         let error = ErrorRecord { kind, message: error.to_string() };
@@ -304,13 +385,14 @@ const READER: Duration = Duration::from_secs(5);
 
 impl EventWriter {
     pub(crate) fn start(mut file: File, child: &Child) -> io::Result<EventWriter> {
-        let events = child.events();
+        let (events, held) = (child.events(), child.containment().clone());
         let (writing, finished) = mpsc::channel();
         let write = move || {
             block_signals_here();
             let _writing: Sender<()> = writing;
             for event in events {
-                let record = EventRecord::of(&event).and_then(|record| serde_json::to_vec(&record).ok());
+                let record =
+                    EventRecord::of(&event, &held).and_then(|record| serde_json::to_vec(&record).ok());
                 let Some(mut line) = record else { continue };
                 line.push(b'\n');
                 if let Err(error) = file.write_all(&line) {
