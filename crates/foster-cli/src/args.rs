@@ -11,9 +11,9 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use foster::{Containment, Leftovers, Level, Signal, Target};
 
 use crate::forward::Start;
-use crate::run;
 use crate::say::{self, Volume};
 use crate::values::{self, Rewrite, Span};
+use crate::{doctor, run};
 
 /// The exit code that says that foster itself failed.
 pub(crate) const FAILED: u8 = 125;
@@ -29,6 +29,7 @@ struct Foster {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Run(Box<Run>),
+    Doctor(Doctor),
     /// Print the completions for a shell
     ///
     /// For bash: foster completions bash > ~/.local/share/bash-completion/completions/foster
@@ -167,6 +168,20 @@ pub(crate) struct Run {
     pub(crate) command: Vec<OsString>,
 }
 
+/// Tell what can hold programs on this machine, by trying, and what would help
+///
+/// The answer is that of this place: of this user, in this container and this cgroup. Nothing is left of the trial.
+#[derive(Args, Debug)]
+pub(crate) struct Doctor {
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// End what fosters left here that were killed together with their guards, but not what is younger than 10 seconds
+    #[arg(long)]
+    pub(crate) fix_leaks: bool,
+}
+
 impl Run {
     pub(crate) fn volume(&self) -> Volume {
         match (self.verbose, self.quiet) {
@@ -181,6 +196,10 @@ impl Run {
 pub(crate) fn dispatch(args: Vec<OsString>, start: &Start) -> u8 {
     match Foster::try_parse_from(args) {
         Ok(Foster { verb: Verb::Run(run) }) => run::run(&run, start),
+        Ok(Foster { verb: Verb::Doctor(asked) }) => {
+            start.restore_signals();
+            doctor::doctor(&asked)
+        }
         Ok(Foster { verb: Verb::Completions { shell } }) => {
             start.restore_signals();
             let mut text = Vec::new();
@@ -240,7 +259,7 @@ fn man() -> io::Result<Vec<u8>> {
 }
 
 /// To stdout; a reader who has seen enough, as `head`, is no failure.
-fn print(text: &[u8]) -> u8 {
+pub(crate) fn print(text: &[u8]) -> u8 {
     let mut out = io::stdout().lock();
     match out.write_all(text).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => say::failure(&say::plain(&error)),
