@@ -3,7 +3,7 @@
 use crate::guard::{Images, Lifeline};
 use crate::spawn::{look_at, stillborn};
 use crate::tree::{self, choice, strategy};
-use crate::watch::Collect;
+use crate::watch::{Collect, Watch};
 use crate::{Command, GuardProgram, Level, Mechanism, Status, Survives, Swept, Tried, init};
 
 /// What this machine offers to this process, now: [`survey`].
@@ -143,7 +143,7 @@ fn kernel() -> Kernel {
             .unwrap_or_default()
             .trim_end()
             .to_string(),
-        group_by_pidfd: dead.as_ref().is_ok_and(|dead| dead.pins_group()),
+        group_by_pidfd: dead.as_ref().is_ok_and(Watch::pins_group),
         keeps_status: dead
             .is_ok_and(|dead| dead.ended(Collect::Peek).is_some_and(|ended| ended.status != Status::Unknown)),
     }

@@ -24,6 +24,8 @@ pub(crate) fn sweep() -> Vec<Swept> {
     const PATIENCE: Duration = Duration::from_secs(5);
     let mut swept = Vec::new();
     for place in [Kind::Cgroup, Kind::Freezer].into_iter().filter_map(|kind| place::own(kind).ok()) {
+        // What grows old after this look is for the next one to tell.
+        DONE[place.kind as usize].store(true, Ordering::Relaxed);
         swept.extend(sweep_in(&place, &place.path, YOUNG, PATIENCE));
         if let Some(above) = place.path.parent().filter(|above| place::is_cgroup(place.kind, above)) {
             swept.extend(sweep_in(&place, above, YOUNG, PATIENCE));
@@ -36,7 +38,6 @@ pub(crate) fn sweep() -> Vec<Swept> {
 pub(super) fn once(place: &Place) {
     /// Somebody waits for a child to start. Who is killed here dies without us looking on.
     const PATIENCE: Duration = Duration::from_millis(50);
-    static DONE: [AtomicBool; 2] = [AtomicBool::new(false), AtomicBool::new(false)];
     if DONE[place.kind as usize].swap(true, Ordering::Relaxed) {
         return;
     }
@@ -44,6 +45,9 @@ pub(super) fn once(place: &Place) {
         tracing::info!("swept {}, which nobody owned: killed {:?}", swept.path.display(), swept.killed);
     }
 }
+
+/// In which hierarchies this process has swept.
+static DONE: [AtomicBool; 2] = [AtomicBool::new(false), AtomicBool::new(false)];
 
 /// Longer than it takes from making a directory to locking it.
 const YOUNG: Duration = Duration::from_secs(10);
