@@ -194,6 +194,10 @@ impl Run {
 
 /// Does what the command line says and returns the exit code.
 pub(crate) fn dispatch(args: Vec<OsString>, start: &Start) -> u8 {
+    let help = match args.get(1).filter(|verb| *verb == "doctor") {
+        Some(_) => "foster doctor --help",
+        None => "foster run --help",
+    };
     match Foster::try_parse_from(args) {
         Ok(Foster { verb: Verb::Run(run) }) => run::run(&run, start),
         Ok(Foster { verb: Verb::Doctor(asked) }) => {
@@ -217,14 +221,14 @@ pub(crate) fn dispatch(args: Vec<OsString>, start: &Start) -> u8 {
                 ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
                     say::failure(&"no command is given; try `foster run -- COMMAND`, or `foster --help`")
                 }
-                _ => say::failure(&one_line(&error.to_string())),
+                _ => say::failure(&one_line(&error.to_string(), help)),
             }
         }
     }
 }
 
 /// clap's message without its paragraphs: what is wrong, the tips, and where to read on.
-fn one_line(message: &str) -> String {
+fn one_line(message: &str, help: &str) -> String {
     let mut lines = message.lines().map(str::trim);
     let first: Vec<&str> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
     let mut text = first.join(" ");
@@ -232,7 +236,7 @@ fn one_line(message: &str) -> String {
         text = format!("{text}; {tip}");
     }
     let text = text.strip_prefix("error: ").unwrap_or(&text);
-    if text.contains(';') { text.to_string() } else { format!("{text}; see `foster run --help`") }
+    if text.contains(';') { text.to_string() } else { format!("{text}; see `{help}`") }
 }
 
 /// One page: foster, and after it its verbs.

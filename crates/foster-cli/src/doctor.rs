@@ -23,8 +23,7 @@ pub(crate) fn doctor(asked: &Doctor) -> u8 {
         for_people(&survey, swept.as_deref())
     };
     let stubborn = swept.iter().flatten().filter(|swept| !swept.removed);
-    let failed = stubborn.map(|swept| fail(swept)).last();
-    print(text.as_bytes()).max(failed.unwrap_or(0))
+    stubborn.map(fail).fold(print(text.as_bytes()), u8::max)
 }
 
 fn fail(swept: &Swept) -> u8 {
@@ -73,8 +72,10 @@ fn who() -> String {
     }
 }
 
+type Promise = (&'static str, &'static str, fn(&Survives) -> bool);
+
 /// What a mechanism withstands: a word for the head of a column, what it means, and where it stands.
-const PROMISES: [(&str, &str, fn(&Survives) -> bool); 7] = [
+const PROMISES: [Promise; 7] = [
     ("session", "a descendant with a session of its own", |survives| survives.setsid),
     ("daemon", "the same, and its parent is dead", |survives| survives.double_fork),
     ("setuid", "a setuid program, such as sudo", |survives| survives.setuid_child),
@@ -105,17 +106,17 @@ impl Page {
 
     fn table(&mut self, survey: &Survey) {
         self.line("");
-        let heads: String = PROMISES.iter().map(|(head, ..)| format!("{head:<9}")).collect();
-        self.row("mechanism", "level", "here", &heads);
+        let cells = |cell: &dyn Fn(&Promise) -> &'static str| {
+            PROMISES.iter().fold(String::new(), |row, promise| format!("{row}{:<9}", cell(promise)))
+        };
+        self.row("mechanism", "level", "here", &cells(&|(head, ..)| head));
         for offer in &survey.offers {
             let here = match (&offer.got, offer.no_new_privs) {
                 (Ok(()), false) => "yes",
                 (Ok(()), true) => "yes*",
                 (Err(_), _) => "no",
             };
-            let kept =
-                |(_, _, is): &(_, _, fn(&Survives) -> bool)| if is(&offer.survives) { "yes" } else { "-" };
-            let kept: String = PROMISES.iter().map(|promise| format!("{:<9}", kept(promise))).collect();
+            let kept = cells(&|(_, _, is)| if is(&offer.survives) { "yes" } else { "-" });
             self.row(offer.mechanism.name(), offer.level.name(), here, &kept);
         }
         self.line("");
@@ -148,12 +149,10 @@ impl Page {
     fn choice(&mut self, survey: &Survey) {
         self.line("");
         let default = survey.auto(None);
-        match default {
-            Some(offer) => {
-                self.line(&format!("By default you get {}, level {}.", offer.mechanism, offer.level))
-            }
-            None => self.line("By default no program can be started here."),
-        }
+        let got = default.map_or("By default no program can be started here.".to_string(), |offer| {
+            format!("By default you get {}, level {}.", offer.mechanism, offer.level)
+        });
+        self.line(&got);
         for level in LEVELS.into_iter().filter(|level| default.is_none_or(|offer| offer.level < *level)) {
             match (survey.auto(Some(level)), better(survey, level)) {
                 (Some(offer), _) => {

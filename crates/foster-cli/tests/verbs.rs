@@ -55,7 +55,7 @@ fn the_help_names_every_option_with_its_default() {
 fn completions_for_every_shell() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = printed(&["completions", shell]);
-        assert!(script.contains("stop-signal"), "{shell}");
+        assert!(script.contains("stop-signal") && script.contains("fix-leaks"), "{shell}");
     }
     // bash itself takes its own.
     let script = printed(&["completions", "bash"]);
@@ -67,7 +67,7 @@ fn completions_for_every_shell() {
 fn the_manual_page() {
     let page = printed(&["man"]);
     assert!(page.contains(".TH foster 1"), "{page}");
-    for word in ["FOSTER RUN", "stop\\-signal", "grace", "124"] {
+    for word in ["FOSTER RUN", "stop\\-signal", "grace", "124", "FOSTER DOCTOR", "fix\\-leaks"] {
         assert!(page.contains(word), "{word}: {page}");
     }
 }
