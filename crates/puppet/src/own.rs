@@ -1,7 +1,7 @@
 //! What a test or a puppet does to its own process.
 #![expect(
     unsafe_code,
-    reason = "timers, dispositions, masks and atexit, which no crate of the workspace wraps"
+    reason = "timers, dispositions, masks, filters and atexit, which no crate of the workspace wraps"
 )]
 
 use std::mem;
@@ -9,6 +9,11 @@ use std::ptr;
 use std::time::Duration;
 
 use foster::Signal;
+use libc::{
+    BPF_ABS, BPF_JEQ, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W, ENOSYS, EPERM, PR_SET_SECCOMP,
+    SECCOMP_MODE_FILTER, SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO, SYS_clone, SYS_clone3, SYS_mount, SYS_setns,
+    SYS_umount2, SYS_unshare, c_int, c_long, sock_filter, sock_fprog,
+};
 
 /// Has the kernel kill this process after so long. An alarm would do no harm to a process that catches, blocks or
 /// ignores it; this timer sends KILL.
@@ -43,6 +48,33 @@ pub fn block_signal(signal: Signal) {
         libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, ptr::null_mut())
     };
     assert_eq!(failed, 0, "{signal}");
+}
+
+/// Forbids this process and all it starts what Docker's default filter forbids and foster would use: no new namespaces,
+/// no mounts, no `clone3`. Only for root, in a test that runs alone.
+pub fn filter_as_docker() {
+    const NAMESPACES: u32 = 0x7E02_0000;
+    let code_of = |code: u32| u16::try_from(code).expect("codes are short");
+    let statement = |code: u32, k: u32| sock_filter { code: code_of(code), jt: 0, jf: 0, k };
+    // Goes on with the next statement if it holds, else leaves that out.
+    let jump = |test: u32, k: u32| sock_filter { code: code_of(BPF_JMP | test | BPF_K), jt: 0, jf: 1, k };
+    let load = |offset: u32| statement(BPF_LD | BPF_W | BPF_ABS, offset);
+    let refuse = |errno: c_int| statement(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | errno.cast_unsigned());
+    let allow = statement(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    let number = |call: c_long| u32::try_from(call).expect("a number");
+    let mut program = vec![load(0), jump(BPF_JEQ, number(SYS_clone3)), refuse(ENOSYS)];
+    for call in [SYS_unshare, SYS_setns, SYS_mount, SYS_umount2] {
+        program.extend([jump(BPF_JEQ, number(call)), refuse(EPERM)]);
+    }
+    // The first argument of `clone`, its lower half; of other calls nobody asks.
+    program.extend([statement(BPF_JMP | BPF_JEQ | BPF_K, number(SYS_clone))]);
+    program.last_mut().expect("not empty").jf = 3;
+    program.extend([load(16), jump(BPF_JSET, NAMESPACES), refuse(EPERM), allow]);
+    let filter =
+        sock_fprog { len: u16::try_from(program.len()).expect("short"), filter: program.as_mut_ptr() };
+    // SAFETY: the kernel copies the program, which outlives the call.
+    let failed = unsafe { libc::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &raw const filter) };
+    assert_eq!(failed, 0, "{}", std::io::Error::last_os_error());
 }
 
 /// Has this called when the process exits of its own accord.

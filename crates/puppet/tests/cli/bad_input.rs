@@ -64,6 +64,14 @@ fn each_mistake_has_its_message_and_its_code() {
         &["run"],
         &["runn", "true"],
         &[],
+        // What holds it.
+        &["run", "--contain", "cgroups", "--", "sh", "-c", started],
+        &["run", "--contain", "", "--", "sh", "-c", started],
+        &["run", "--require", "strict", "--", "sh", "-c", started],
+        &["run", "--contain", "group", "--require", "tracked", "--", "sh", "-c", started],
+        &["run", "--contain", "subreaper", "--require", "grouped", "--", "sh", "-c", started],
+        &["doctor", "--jason"],
+        &["doctor", "more"],
         // Files.
         &["run", "--env-file", "no-such.env", "--", "sh", "-c", started],
         &["run", "--env-file", "not-utf8.env", "--", "sh", "-c", started],

@@ -4,6 +4,7 @@ mod bad_input;
 mod common;
 mod daemons;
 mod dying;
+mod doctor;
 mod ending;
 mod hostile;
 mod init;

@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 
 use crate::common::{foster_run, run, send};
 
-fn schema(name: &str) -> jsonschema::Validator {
+pub(crate) fn schema(name: &str) -> jsonschema::Validator {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../foster-cli/schema").join(name);
     let text = fs::read_to_string(file).expect("the schema is there");
     jsonschema::validator_for(&serde_json::from_str(&text).expect("it is JSON")).expect("it is a schema")
 }
 
 #[track_caller]
-fn keeps_to(schema: &jsonschema::Validator, value: &Value) {
+pub(crate) fn keeps_to(schema: &jsonschema::Validator, value: &Value) {
     let mistakes: Vec<String> = schema.iter_errors(value).map(|mistake| mistake.to_string()).collect();
     assert!(mistakes.is_empty(), "{value}: {mistakes:?}");
 }
