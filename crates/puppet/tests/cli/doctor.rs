@@ -8,8 +8,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use foster::{Level, Mechanism, Signal};
 use puppet::{
-    Actor, Cgroup, Feature, NOBODY, alive, alone, children, descriptors, eventually, filter_as_docker, needs,
-    scratch, state,
+    Actor, Cgroup, Feature, Host, NOBODY, Programs, User, alive, alone, children, descriptors, eventually,
+    filter_as_docker, needs, scratch, state,
 };
 use serde_json::{Value, json};
 
@@ -294,4 +294,17 @@ fn what_a_dead_foster_left_is_ended_and_nothing_else() {
 
     Actor::of(other.id()).signal(Signal::TERM);
     other.wait().expect("our child");
+}
+
+#[test]
+fn what_one_command_lacks_is_not_refused_to_the_next() {
+    // Nobody gets a Landlock domain without no_new_privs. That was remembered as if this machine had none, and the
+    // command that brought it was refused too.
+    if needs(Feature::Safety) {
+        let mut host = Host::start(&Programs::copy(), User::Nobody, 50, &[]);
+        let refused = host.run("landlock", "exit 0").expect_err("it lacks no_new_privs");
+        assert!(refused.contains("allow no_new_privs"), "{refused}");
+        let got = host.run("landlock+nnp", "exit 0").expect("it brings them");
+        assert_eq!(got.mechanism, "landlock");
+    }
 }
