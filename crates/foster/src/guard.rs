@@ -29,6 +29,8 @@ use crate::spawn::with_signals_blocked;
 pub(crate) mod hold;
 pub(crate) mod start;
 pub(crate) mod sys;
+#[cfg(test)]
+mod tests;
 pub(crate) mod twin;
 pub(crate) mod wire;
 
