@@ -145,6 +145,8 @@ impl Hold {
             while sys::read(self.signals, &mut info) > 0 {}
         }
         if supervisor || bell || other_bell || outer {
+            // First what the host said before that: it may have detached, and ended at once.
+            self.listen();
             self.orphaned();
         }
     }
@@ -157,7 +159,7 @@ impl Hold {
     }
 
     /// What the host says, one packet after the other. Whatever is no packet of ours is a host that is lost.
-    fn listen(&mut self) {
+    pub(crate) fn listen(&mut self) {
         while self.socket >= 0 {
             let mut packet: Packet = [0; WORDS];
             let received = sys::receive(self.socket, &mut packet, false);

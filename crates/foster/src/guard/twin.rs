@@ -121,7 +121,9 @@ fn watch(
     hold.leader = shared.leader.load(Ordering::Acquire);
     hold.leader_lives = hold.leader != 0 && !shared.leader_reaped.load(Ordering::Acquire);
     hold.detached = shared.detached.load(Ordering::Acquire);
-    hold.ending = !hold.detached;
+    // What it did not come to read.
+    hold.listen();
+    hold.ending |= !hold.detached;
     sys::close(inner);
     hold.leader_pidfd = if hold.leader_lives { hold::opened(sys::pidfd_open(hold.leader)) } else { -1 };
     if !hold.detached {
