@@ -174,6 +174,8 @@ impl Hold {
                     }
                 }
                 _ if matches!(received, sys::EAGAIN | sys::EINTR) => return,
+                // The host ended with something of ours unread, which is told before what it said; and only once.
+                _ if received == sys::ECONNRESET => {}
                 Some(ToGuard::Start(_)) | None => {
                     sys::close(self.socket);
                     self.socket = -1;
