@@ -61,7 +61,8 @@ fn prepare(socket: Fd, start: &Start, leaf_path: *const c_char) -> Result<Hold, 
     for fd in own.into_iter().filter(|fd| *fd >= 0) {
         sys::close_on_exec(fd);
     }
-    if hold::is_ready(start.supervisor) {
+    // Dead already; or no such descriptors, and then its death would never be seen.
+    if [start.supervisor, start.bells[0], start.bells[1]].into_iter().any(hold::is_ready) {
         sys::exit(1);
     }
     let guards_namespace = has(wire::PID_NAMESPACE);
