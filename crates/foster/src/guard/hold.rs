@@ -147,15 +147,29 @@ impl Hold {
         if supervisor || bell || other_bell || outer {
             // First what the host said before that: it may have detached, and ended at once.
             self.listen();
+        }
+        if supervisor || bell || other_bell {
             self.orphaned();
+        }
+        if outer {
+            self.bereaved();
         }
     }
 
-    /// The host is dead. (Of a twin the other guard, without whom there is no twin.)
+    /// The host is dead.
     fn orphaned(&mut self) {
         self.ending |= !self.detached;
         // They would be ready for ever.
-        (self.supervisor, self.bells, self.outer) = (-1, [-1, -1], -1);
+        (self.supervisor, self.bells) = (-1, [-1, -1]);
+    }
+
+    /// The other guard is dead, without whom there is no twin.
+    fn bereaved(&mut self) {
+        self.outer = -1;
+        if !self.detached {
+            self.ending = true;
+            self.tell(FromGuard::TwinLost);
+        }
     }
 
     /// What the host says, one packet after the other. Whatever is no packet of ours is a host that is lost.

@@ -99,7 +99,7 @@ pub(crate) enum FromGuard {
     Exited(Exited),
     /// Nothing is left: no child, and where there is a leaf, nobody in it.
     Empty,
-    /// The inner guard of a twin was killed; the outer one ends the tree.
+    /// One guard of a twin was killed; the other ends the tree.
     TwinLost,
 }
 
