@@ -141,8 +141,7 @@ impl Hold {
         let [_, supervisor, bell, other_bell, signals, outer] = fds.map(|fd| fd.revents != 0);
         if signals {
             // Which child, waitid tells.
-            let mut info = [0; 128];
-            while sys::read(self.signals, &mut info) > 0 {}
+            sys::drain(self.signals);
         }
         if supervisor || bell || other_bell || outer {
             // First what the host said before that: it may have detached, and ended at once.

@@ -319,6 +319,7 @@ pub(crate) fn exit(code: i32) -> ! {
 
 pub(crate) const SIGKILL: i32 = 9;
 pub(crate) const SIGCHLD: i32 = 17;
+pub(crate) const SIGCONT: i32 = 18;
 
 pub(crate) fn kill(pid: i32, signal: i32) -> Ret {
     call!(number::KILL, int(pid), int(signal))
@@ -359,6 +360,12 @@ pub(crate) fn child_signals() -> Ret {
     const NONBLOCK_CLOEXEC: usize = 0o2_004_000;
     let mask = 1_u64 << (SIGCHLD - 1);
     call!(number::SIGNALFD4, int(-1), address(&raw const mask), 8, NONBLOCK_CLOEXEC)
+}
+
+/// Takes all signals that are there from such a descriptor.
+pub(crate) fn drain(signals: Fd) {
+    let mut info = [0; 128];
+    while read(signals, &mut info) > 0 {}
 }
 
 #[repr(C)]

@@ -110,7 +110,7 @@ fn watch(
     super::start::close_all_but_all_of(&hold);
     // SAFETY: a string constant.
     unsafe { sys::chdir(c"/".as_ptr()) };
-    wait_for(inner, inner_pid, start, shared);
+    wait_for(inner, inner_pid, hold.signals, start, shared);
     while sys::wait(inner_pid, sys::WEXITED | sys::WALL).is_err_and(|error| error == sys::EINTR) {}
     if sys::wait(0, sys::WEXITED | sys::WNOHANG | sys::WALL | sys::WNOWAIT)
         .is_err_and(|error| error == sys::ECHILD)
@@ -132,27 +132,38 @@ fn watch(
     hold.until_empty()
 }
 
-/// Until the inner guard is dead. One that does not end the tree although the host is dead, because somebody stopped
-/// it, is killed.
-fn wait_for(inner: Fd, inner_pid: i32, start: &Start, shared: &Shared) {
+/// Until the inner guard is dead. One that somebody stops is continued: it would neither hear the host nor see its
+/// death. And one that does not end the tree although the host is dead is killed.
+fn wait_for(inner: Fd, inner_pid: i32, signals: Fd, start: &Start, shared: &Shared) {
     const PATIENCE: u64 = 1_000_000;
     let [bell, other_bell] = start.bells;
     let mut host = [start.supervisor, bell, other_bell];
     let mut patience = None;
     loop {
         let [supervisor, bell, other_bell] = host;
-        let mut fds =
-            [inner, supervisor, bell, other_bell].map(|fd| PollFd { fd, events: sys::POLLIN, revents: 0 });
+        let mut fds = [inner, supervisor, bell, other_bell, signals].map(|fd| PollFd {
+            fd,
+            events: sys::POLLIN,
+            revents: 0,
+        });
         let ready = sys::poll(&mut fds, patience);
-        if fds[0].revents != 0 {
+        let [dead, supervisor, bell, other_bell, changed] = fds.map(|fd| fd.revents != 0);
+        if dead {
             return;
         }
-        if ready == 0 && !shared.detached.load(Ordering::Acquire) {
-            sys::kill(inner_pid, sys::SIGKILL);
+        if changed {
+            sys::drain(signals);
+            if let Ok(Some(_)) = sys::wait(inner_pid, sys::WSTOPPED | sys::WNOHANG) {
+                sys::kill(inner_pid, sys::SIGCONT);
+            }
         }
-        if ready > 0 {
-            host = [-1; 3];
-            patience = (!shared.detached.load(Ordering::Acquire)).then_some(PATIENCE);
+        if shared.detached.load(Ordering::Acquire) {
+            // Nothing happens when the host ends.
+            (host, patience) = ([-1; 3], None);
+        } else if supervisor || bell || other_bell {
+            (host, patience) = ([-1; 3], Some(PATIENCE));
+        } else if ready == 0 {
+            sys::kill(inner_pid, sys::SIGKILL);
         }
     }
 }
