@@ -47,6 +47,11 @@ impl Programs {
         Programs(directory)
     }
 
+    /// Where they are.
+    pub fn directory(&self) -> &Path {
+        &self.0
+    }
+
     /// A puppet that runs as root whoever starts it.
     pub fn setuid(&self) -> PathBuf {
         self.0.join("setuid")

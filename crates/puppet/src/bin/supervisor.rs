@@ -8,17 +8,21 @@
 //! | `run HOW SCRIPT` | says `spawning`, starts a puppet, says `got …` or `refused WHY` |
 //! | `stop`, `kill` | gives the order and waits: `gone PROOF` or `stuck PIDS` |
 //! | `tried` | says what was tried in vain before what was got: `tried MECHANISM ERRNO; …` |
-//! | `detach` | lets go of the child: `detached` |
+//! | `detach` | leaves the tree alone: `detached` |
+//! | `exit` | exits |
 //! | `touch MIB` | takes so much memory and writes to it: `touched` |
 //! | `eat` | the same without end, a MiB at a time |
 //!
-//! HOW: `auto`, `sealed`, `group` or the name of a mechanism, with `+twin` `+nnp` (no new privileges) or `+patient` (it is
-//! stuck later), `+thread` (it is started from a thread that ends before the answer), or a level, which is required.
+//! HOW: `auto`, `sealed`, `group` or the name of a mechanism, with `+twin` `+nnp` (no new privileges), `+leave` (the leftovers
+//! stay) or `+patient` (it is stuck later), `+thread` (it is started from a thread that ends before the answer), or a
+//! level, which is required.
+//!
+//! It can be its own guard, where guards cannot be run from memory.
 
 use std::io::{BufRead, Write, stdin, stdout};
 use std::time::Duration;
 
-use foster::{Child, Command, Containment, Error, Level, Mechanism, Stdio, Tried};
+use foster::{Child, Command, Containment, Error, Leftovers, Level, Mechanism, Stdio, Tried};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::gettid;
 
@@ -29,6 +33,7 @@ const GRACE: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(4);
 
 fn main() {
+    foster::guard_main();
     puppet::limit_life(puppet::LIFE);
     // The second line behind the test's cgroup; root has no such limit.
     _ = setrlimit(Resource::Nproc, Rlimit { current: Some(1500), maximum: Some(1500) });
@@ -62,9 +67,10 @@ fn main() {
                 say(&format!("tried {}", tried.join("; ")));
             }
             "detach" => {
-                child.take().expect("it runs").detach();
+                child.as_ref().expect("it runs").detach();
                 say("detached");
             }
+            "exit" => std::process::exit(0),
             "touch" => {
                 memory.push(vec![1_u8; rest.parse::<usize>().expect("MiB") << 20]);
                 say("touched");
@@ -112,6 +118,7 @@ fn command(words: &str) -> Command {
     for more in how {
         command = match more {
             "twin" => command.twin(true),
+            "leave" => command.leftovers(Leftovers::Leave),
             "nnp" => command.no_new_privs(true),
             "patient" => command.patience(2 * PATIENCE),
             "thread" => command,
