@@ -280,8 +280,7 @@ impl Hold {
     fn leaf_is_empty(&self) -> bool {
         if self.is_freezer {
             let mut anybody = false;
-            self.each_frozen(|_| anybody = true);
-            return !anybody;
+            return self.each_frozen(|_| anybody = true) && !anybody;
         }
         if self.leaf_look < 0 {
             return true;
@@ -295,11 +294,17 @@ impl Hold {
     }
 
     /// Who is in the freezer's leaf. Opened each time: the kernel keeps the list of an open file as long as it is read
-    /// again and again.
-    fn each_frozen(&self, act: impl FnMut(i32)) {
-        let members = opened(sys::open(self.leaf, c"cgroup.procs", false));
+    /// again and again. `false`: it cannot be read now, which does not say that nobody is there; who has removed the
+    /// leaf could because it was empty.
+    fn each_frozen(&self, act: impl FnMut(i32)) -> bool {
+        let list = sys::open(self.leaf, c"cgroup.procs", false);
+        if list < 0 {
+            return matches!(list, sys::ENOENT | sys::ENODEV);
+        }
+        let members = opened(list);
         each_number(members, act);
         sys::close(members);
+        true
     }
 
     /// `false`: there was no room.
