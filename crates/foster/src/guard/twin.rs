@@ -119,7 +119,10 @@ fn watch(
     }
     // It was killed: what it held has come to us.
     hold.leader = shared.leader.load(Ordering::Acquire);
-    hold.leader_lives = hold.leader != 0 && !shared.leader_reaped.load(Ordering::Acquire);
+    // Reaped, and not noted before the inner guard was killed, its number would be anybody's.
+    let is_ours = !sys::wait(hold.leader, sys::WEXITED | sys::WNOHANG | sys::WALL | sys::WNOWAIT)
+        .is_err_and(|error| error == sys::ECHILD);
+    hold.leader_lives = hold.leader != 0 && is_ours && !shared.leader_reaped.load(Ordering::Acquire);
     hold.detached = shared.detached.load(Ordering::Acquire);
     // What it did not come to read.
     hold.listen();
