@@ -123,7 +123,7 @@ fn what_does_not_fit_is_refused() {
             |counts: &mut Strings| counts.leaf = 1,
             |counts: &mut Strings| counts.candidates = 0,
             |counts: &mut Strings| {
-                (counts.args, counts.vars, counts.candidates) = (1 << 24, 1 << 24, 1 << 24)
+                (counts.args, counts.vars, counts.candidates) = (1 << 24, 1 << 24, 1 << 24);
             },
             |counts: &mut Strings| *counts = Strings::default(),
         ] {
@@ -211,7 +211,7 @@ fn a_host_that_never_reads_does_not_hold_it_up() {
         let before = cpu(guard.actor.pid());
         // It must wait for somebody to read, and the time is what is measured.
         std::thread::sleep(Duration::from_secs(2));
-        let spent = cpu(guard.actor.pid()) - before;
+        let spent = cpu(guard.actor.pid()).saturating_sub(before);
         println!("with news that nobody reads: {spent:?} of 2 s");
         assert!(spent < Duration::from_millis(200), "it spins: {spent:?}");
         let mut read = 0;
@@ -332,7 +332,7 @@ impl Guard {
         strings.push("");
         let mut descriptors = vec![(theirs, SOCKET)];
         descriptors.extend(bell.map(|bell| (bell, BELL)));
-        let pid = spawn(program(), &["foster-guard", &SOCKET.to_string()], &strings, descriptors);
+        let pid = spawn(program(), &["foster-guard", &SOCKET.to_string()], &strings, &descriptors);
         let args = u32::try_from(words.len()).expect("few") + 1;
         Guard { link: Some(ours), actor: Actor::of(pid), args }
     }
@@ -468,7 +468,7 @@ fn program() -> &'static PathBuf {
 }
 
 /// Runs a program with these words, with these as its environment, and with descriptors by these numbers.
-fn spawn(program: &Path, args: &[&str], strings: &[&str], descriptors: Vec<(OwnedFd, i32)>) -> u32 {
+fn spawn(program: &Path, args: &[&str], strings: &[&str], descriptors: &[(OwnedFd, i32)]) -> u32 {
     let program = CString::new(program.as_os_str().as_bytes()).expect("a path");
     let owned = |words: &[&str]| -> Vec<CString> {
         words.iter().map(|word| CString::new(*word).expect("no NUL")).collect()
@@ -483,7 +483,7 @@ fn spawn(program: &Path, args: &[&str], strings: &[&str], descriptors: Vec<(Owne
     let failed = unsafe {
         let mut actions = mem::zeroed();
         libc::posix_spawn_file_actions_init(&raw mut actions);
-        for (descriptor, number) in &descriptors {
+        for (descriptor, number) in descriptors {
             libc::posix_spawn_file_actions_adddup2(&raw mut actions, descriptor.as_raw_fd(), *number);
         }
         let (args, strings) = (args.as_ptr(), strings.as_ptr());
