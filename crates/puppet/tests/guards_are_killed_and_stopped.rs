@@ -1,0 +1,250 @@
+//! What becomes of a tree whose guard is killed, stopped or let go: of a twin, one is enough, and what it ends is told.
+
+use std::fs;
+use std::time::Duration;
+
+use foster::{Containment, EventKind, Mechanism, Signal, Status};
+use puppet::{
+    Actor, Feature, Host, Programs, Stage, User, alive, alone, eventually, needs, puppet, state, within,
+    zombies,
+};
+
+const BOUND: Duration = Duration::from_secs(10);
+const CROWD: u32 = 100;
+const WILLFUL: &str = "fork one [ setsid ignore TERM wait ] ignore TERM wait";
+
+fn mechanisms() -> Vec<Mechanism> {
+    let mut all = vec![Mechanism::Subreaper];
+    if needs(Feature::Freezer) {
+        all.push(Mechanism::Freezer);
+    }
+    all
+}
+
+/// Of a twin the outer guard, which is the host's child, and the inner one.
+fn guards(outer: u32) -> [Actor; 2] {
+    let list = fs::read_to_string(format!("/proc/{outer}/task/{outer}/children")).expect("it lives");
+    let inner = list.trim().parse().expect("it has one child");
+    assert_eq!(fs::read_to_string(format!("/proc/{inner}/comm")).expect("it lives"), "foster-guard\n");
+    [outer, inner].map(Actor::of)
+}
+
+#[test]
+fn either_of_a_twin_is_killed() {
+    alone(|| {
+        for mechanism in mechanisms() {
+            for victim in [0, 1] {
+                let command = puppet(WILLFUL).containment(Containment::Exactly(mechanism)).twin(true);
+                let stage = Stage::start(&command);
+                let (one, leader) = (stage.ready("one"), stage.leader());
+                let guards = guards(stage.child().containment().guard.expect("a guard").pid);
+                guards[victim].signal(Signal::KILL);
+                let exit = within(&stage.child().gone());
+                assert_eq!(exit.status, Status::Signaled { signal: Signal::KILL, core_dumped: false });
+                assert!(!one.alive() && !leader.alive(), "{mechanism}, guard {victim}");
+                guards.iter().for_each(Actor::dies);
+                let lost = stage.child().events().filter(|event| event.kind == EventKind::GuardLost).count();
+                assert_eq!(
+                    lost,
+                    1,
+                    "{mechanism}, guard {victim}: {:?}",
+                    stage.child().events().collect::<Vec<_>>()
+                );
+                eventually("no guard is left a zombie", zombies, Vec::is_empty);
+            }
+        }
+    });
+}
+
+#[test]
+fn the_host_and_either_of_a_twin_are_killed() {
+    if !needs(Feature::Safety) {
+        return;
+    }
+    let programs = Programs::copy();
+    for mechanism in mechanisms() {
+        for (victim, host_first) in [(0, false), (0, true), (1, false), (1, true)] {
+            for _ in 0..5 {
+                let mut host = Host::start(&programs, User::Root, CROWD, &[]);
+                let got = host.run(&format!("{mechanism}+twin"), WILLFUL).expect("it is here");
+                host.hear("one: ready");
+                let guards = guards(got.guard.expect("a guard"));
+                if host_first {
+                    host.kill();
+                }
+                guards[victim].signal(Signal::KILL);
+                host.kill();
+                let left = host.safety.left_to(&[], BOUND);
+                assert!(
+                    left.is_some(),
+                    "{mechanism}, guard {victim}, {host_first}: {:?}",
+                    host.safety.members()
+                );
+            }
+        }
+    }
+}
+
+/// Stops it, as somebody might who stops everything.
+#[track_caller]
+fn stop(actor: &Actor) {
+    actor.signal(Signal::STOP);
+    eventually("it is stopped", || state(actor.pid()), |state| *state == Some('T'));
+}
+
+#[test]
+fn the_inner_of_a_twin_does_not_stay_stopped() {
+    alone(|| {
+        for mechanism in mechanisms() {
+            let command = puppet(WILLFUL).containment(Containment::Exactly(mechanism)).twin(true);
+            let stage = Stage::start(&command);
+            let (one, leader) = (stage.ready("one"), stage.leader());
+            let [_, inner] = guards(stage.child().containment().guard.expect("a guard").pid);
+            inner.signal(Signal::STOP);
+            eventually("the other wakes it", || state(inner.pid()), |state| *state == Some('S'));
+            within(&stage.child().kill());
+            assert!(!one.alive() && !leader.alive());
+        }
+    });
+}
+
+#[test]
+fn a_stopped_guard_does_its_work_when_it_is_continued() {
+    alone(|| {
+        for mechanism in mechanisms() {
+            for twin in [false, true] {
+                let command = puppet(WILLFUL).containment(Containment::Exactly(mechanism)).twin(twin);
+                let stage = Stage::start(&command.patience(Duration::from_secs(60)));
+                let (one, leader) = (stage.ready("one"), stage.leader());
+                let guard = Actor::of(stage.child().containment().guard.expect("a guard").pid);
+                stop(&guard);
+                let gone = stage.child().kill();
+                // From here, at once.
+                leader.dies();
+                guard.signal(Signal::CONT);
+                within(&gone);
+                assert!(!one.alive());
+                guard.dies();
+            }
+        }
+    });
+}
+
+#[test]
+fn stopped_when_the_host_is_killed() {
+    if !needs(Feature::Safety) {
+        return;
+    }
+    let programs = Programs::copy();
+    for mechanism in mechanisms() {
+        for victim in [None, Some(0), Some(1)] {
+            let mut host = Host::start(&programs, User::Root, CROWD, &[]);
+            let twin = if victim.is_some() { "+twin" } else { "" };
+            let got = host.run(&format!("{mechanism}{twin}"), WILLFUL).expect("it is here");
+            host.hear("one: ready");
+            let guard = Actor::of(got.guard.expect("a guard"));
+            match victim {
+                None => stop(&guard),
+                Some(0) => stop(&guards(guard.pid())[0]),
+                Some(_) => guards(guard.pid())[1].signal(Signal::STOP),
+            }
+            host.kill();
+            if victim.is_none() {
+                // Nobody else is there; it does it when it can.
+                guard.signal(Signal::CONT);
+            }
+            // The outer one of a twin stays stopped, and with it alone nothing is left running.
+            let stopped = if victim == Some(0) { vec![guard.pid()] } else { vec![] };
+            let left = host.safety.left_to(&stopped, BOUND);
+            assert!(left.is_some(), "{mechanism}, guard {victim:?}: {:?}", host.safety.members());
+            guard.signal(Signal::CONT);
+            assert!(host.safety.left_to(&[], BOUND).is_some(), "{:?}", host.safety.members());
+        }
+    }
+}
+
+#[test]
+fn a_detached_program_outlives_its_host_and_its_guard() {
+    if !needs(Feature::Safety) {
+        return;
+    }
+    let programs = Programs::copy();
+    for mechanism in mechanisms() {
+        for how in [format!("{mechanism}"), format!("{mechanism}+twin")] {
+            for kill_guard in [false, true] {
+                let mut host = Host::start(&programs, User::Root, CROWD, &[]);
+                let got = host.run(&how, "fork one [ setsid wait ] wait").expect("it is here");
+                let pid = |line: String| Actor::of(line.parse().expect("a pid"));
+                let (one, leader) = (pid(host.hear("one: ready")), pid(host.hear("leader: ready")));
+                let guard = Actor::of(got.guard.expect("a guard"));
+                host.tell("detach");
+                // Not a moment later: both reach the guard at once.
+                host.tell("exit");
+                host.actor().dies();
+                if kill_guard {
+                    guard.signal(Signal::KILL);
+                    guard.dies();
+                }
+                // Nobody says that nothing happens; whoever is to end it would do so within a second.
+                std::thread::sleep(Duration::from_millis(1200));
+                assert!(one.alive() && leader.alive(), "{how}, {kill_guard}: {:?}", host.safety.members());
+                assert_eq!(guard.alive(), !kill_guard);
+                leader.signal(Signal::KILL);
+                leader.dies();
+                assert!(one.alive(), "{how}: its leftovers stay");
+                one.signal(Signal::KILL);
+                let left = host.safety.left_to(&[], BOUND);
+                assert!(left.is_some(), "{how}, {kill_guard}: {:?}", host.safety.members());
+                if !kill_guard {
+                    let leaves = || leaves(host.actor().pid());
+                    eventually("the guard removes its leaf", leaves, Vec::is_empty);
+                }
+            }
+        }
+    }
+}
+
+/// What a host has made for its trees in the freezer.
+fn leaves(host: u32) -> Vec<String> {
+    let entries = fs::read_dir("/sys/fs/cgroup/freezer").into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.starts_with(&format!("foster.{host}."))).collect()
+}
+
+#[test]
+fn a_guard_tells_of_stops() {
+    alone(|| {
+        for mechanism in mechanisms() {
+            for twin in [false, true] {
+                let command = puppet("wait").containment(Containment::Exactly(mechanism)).twin(twin);
+                let stage = Stage::start(&command);
+                let leader = stage.leader();
+                for signal in [Signal::STOP, Signal::TSTP, Signal::TTIN] {
+                    leader.signal(signal);
+                    let stopped = || stage.child().stopped();
+                    eventually("it is stopped", stopped, |stopped| *stopped == Some(signal));
+                    leader.signal(Signal::CONT);
+                    eventually("it goes on", stopped, Option::is_none);
+                }
+                within(&stage.child().stop());
+                let told: Vec<EventKind> = stage
+                    .child()
+                    .events()
+                    .map(|event| event.kind)
+                    .filter(|kind| matches!(kind, EventKind::Suspended(_) | EventKind::Continued))
+                    .collect();
+                let on = EventKind::Continued;
+                let story = [
+                    EventKind::Suspended(Signal::STOP),
+                    on.clone(),
+                    EventKind::Suspended(Signal::TSTP),
+                    on.clone(),
+                    EventKind::Suspended(Signal::TTIN),
+                    on,
+                ];
+                assert_eq!(told, story);
+                assert!(!alive(leader.pid()));
+            }
+        }
+    });
+}
