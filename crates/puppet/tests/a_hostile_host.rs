@@ -361,8 +361,9 @@ impl Guard {
     fn all(&self) -> Vec<Actor> {
         let ours = self.actor.pid();
         let list = fs::read_to_string(format!("/proc/{ours}/task/{ours}/children")).expect("it lives");
+        // Not by its name, which a program gets a moment after it has been executed.
         let is_guard = |pid: &u32| {
-            fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "foster-guard\n")
+            fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|program| program == *self::program())
         };
         let children = list.split_whitespace().filter_map(|pid| pid.parse().ok());
         [ours].into_iter().chain(children.filter(is_guard)).map(Actor::of).collect()
