@@ -155,8 +155,12 @@ impl Hold {
         }
     }
 
-    /// The host is dead.
+    /// The host is dead. Its end of the socket may live on for a while, but nobody will remove the leaf.
     fn orphaned(&mut self) {
+        if self.socket >= 0 {
+            sys::close(self.socket);
+            self.socket = -1;
+        }
         self.ending |= !self.detached;
         // They would be ready for ever.
         (self.supervisor, self.bells) = (-1, [-1, -1]);
@@ -190,8 +194,6 @@ impl Hold {
                 // The host ended with something of ours unread, which is told before what it said; and only once.
                 _ if received == sys::ECONNRESET => {}
                 Some(ToGuard::Start(_)) | None => {
-                    sys::close(self.socket);
-                    self.socket = -1;
                     self.orphaned();
                 }
             }
