@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use foster::{Containment, EventKind, Mechanism, Signal, Status};
 use puppet::{
-    Actor, Feature, Host, Programs, Stage, User, alive, alone, eventually, needs, puppet, state, within,
-    zombies,
+    Actor, Feature, Host, Programs, Stage, User, alive, alone, children, eventually, needs, puppet, state,
+    within, zombies,
 };
 
 const BOUND: Duration = Duration::from_secs(10);
@@ -209,6 +209,29 @@ fn leaves(host: u32) -> Vec<String> {
     let entries = fs::read_dir("/sys/fs/cgroup/freezer").into_iter().flatten().flatten();
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
     names.filter(|name| name.starts_with(&format!("foster.{host}."))).collect()
+}
+
+#[test]
+fn leftovers_that_are_left_keep_their_guard_which_is_reaped() {
+    alone(|| {
+        for mechanism in mechanisms() {
+            for twin in [false, true] {
+                let command = puppet("fork one [ setsid wait ] trap-exit TERM 0 wait");
+                let command = command.containment(Containment::Exactly(mechanism)).twin(twin);
+                let stage = Stage::start(&command.leftovers(foster::Leftovers::Leave));
+                let (one, leader) = (stage.ready("one"), stage.leader());
+                let guard = Actor::of(stage.child().containment().guard.expect("a guard").pid);
+                leader.signal(Signal::TERM);
+                let exit = within(&stage.child().gone());
+                assert_eq!((exit.status, exit.leftovers), (Status::Exited(0), vec![one.pid()]));
+                drop(stage);
+                assert!(one.alive() && guard.alive());
+                one.signal(Signal::KILL);
+                guard.dies();
+                eventually("the guard is reaped", children, Vec::is_empty);
+            }
+        }
+    });
 }
 
 #[test]

@@ -265,6 +265,10 @@ impl Tree for Guarded {
         if self.reaped || self.detached && !self.empty {
             return true;
         }
+        // The leftovers are to be left, which it has not been told yet: it must live for that.
+        if !self.empty && !self.lost {
+            return false;
+        }
         // It has nothing left to do; and one that somebody stopped would not end. Of a twin the outer guard goes last:
         // it waits for the inner one.
         let last_word = if self.parts.twin { Signal::CONT } else { Signal::KILL };
