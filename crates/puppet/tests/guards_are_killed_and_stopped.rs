@@ -109,7 +109,7 @@ fn the_inner_of_a_twin_does_not_stay_stopped() {
 }
 
 #[test]
-fn a_stopped_guard_does_its_work_when_it_is_continued() {
+fn a_stopped_guard_is_continued_to_kill() {
     alone(|| {
         for mechanism in mechanisms() {
             for twin in [false, true] {
@@ -121,7 +121,6 @@ fn a_stopped_guard_does_its_work_when_it_is_continued() {
                 let gone = stage.child().kill();
                 // From here, at once.
                 leader.dies();
-                guard.signal(Signal::CONT);
                 within(&gone);
                 assert!(!one.alive());
                 guard.dies();

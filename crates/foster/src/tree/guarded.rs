@@ -210,6 +210,10 @@ impl Tree for Guarded {
         let group = self.signal_group(Signal::KILL);
         let leader = if self.ended.is_some() { Ok(()) } else { self.parts.pidfd.signal(Signal::KILL) };
         let told = self.parts.link.send(ToGuard::Kill);
+        // One that somebody stopped hears nothing, and nobody else sees the tree's end.
+        if !self.lost && !self.reaped {
+            _ = self.parts.guard.signal(Signal::CONT);
+        }
         let leaf = match &self.parts.strategy {
             Strategy::Cgroup(leaf) => leaf.kill(),
             // To freeze takes its time: that is the guard's, as long as there is one.
