@@ -116,6 +116,10 @@ fn start_held(ready: &Ready<'_>, mechanism: Mechanism, tried: &[Tried]) -> Resul
             Mechanism::ProcessGroup => direct::start(ready).map(|(pid, watch)| {
                 Box::new(tree::Group::new(pid, watch, own_group, tried.to_vec())) as Box<dyn Tree>
             }),
+            Mechanism::Init if !crate::init::is_pid_1() => {
+                let error = io::Error::from(io::ErrorKind::Unsupported);
+                Err(Failed::NotHere(choice::tried(mechanism, "be the init of a pid namespace", &error)))
+            }
             Mechanism::Init => direct::start(ready).map(|(pid, watch)| {
                 Box::new(tree::Init::new(tree::Group::new(pid, watch, own_group, Vec::new())))
                     as Box<dyn Tree>

@@ -1,6 +1,6 @@
 //! The guard while the tree lives: it reaps, tells the host what becomes of the leader, and ends everything when the
-//! host says so, or is no more. It neither forks nor allocates, and opens nothing once it has begun to end the tree:
-//! a fork bomb may have taken everything that there is to be had.
+//! host says so, or is no more. It neither forks nor allocates, and once it has begun to end the tree it opens nothing
+//! but the freezer's list: a fork bomb may have taken everything that there is to be had.
 //!
 //! `unsafe` only for the leaf's path, one of the strings that the guard was started with.
 #![expect(unsafe_code, reason = "one string by its address")]
@@ -14,6 +14,7 @@ use super::twin::Twin;
 use super::wire::{Exited, FromGuard, Packet, ToGuard, WORDS};
 
 /// What a guard holds, and what it knows of it.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact that comes for itself")]
 pub(crate) struct Hold {
     /// −1 once the host is gone.
     pub(crate) socket: Fd,
@@ -80,14 +81,14 @@ impl Hold {
     /// Before the tree can have taken all descriptors.
     pub(crate) fn open_what_ending_needs(&mut self) {
         if self.is_cgroup {
-            self.leaf_kill = opened(sys::open(self.leaf, c"cgroup.kill", true));
-            self.leaf_look = opened(sys::open(self.leaf, c"cgroup.events", false));
+            self.leaf_kill = sys::int_of(sys::open(self.leaf, c"cgroup.kill", true));
+            self.leaf_look = sys::int_of(sys::open(self.leaf, c"cgroup.events", false));
         }
         if self.is_freezer {
-            self.leaf_kill = opened(sys::open(self.leaf, c"freezer.state", true));
+            self.leaf_kill = sys::int_of(sys::open(self.leaf, c"freezer.state", true));
         }
         if shows_our_namespace() {
-            self.children = opened(sys::open(sys::HERE, c"/proc/thread-self/children", false));
+            self.children = sys::int_of(sys::open(sys::HERE, c"/proc/thread-self/children", false));
         }
     }
 
@@ -128,6 +129,17 @@ impl Hold {
         let rest = (now - began) * if reached_all { 4 } else { 1 };
         self.rounds = self.rounds.saturating_add(1);
         now + rest.clamp(if self.rounds < WHILE { SOON } else { LATER }, LATER)
+    }
+
+    /// Until the host has said something, or is no more; the loop takes that in.
+    pub(crate) fn await_a_word(&self) {
+        let [bell, other_bell] = self.bells;
+        let mut fds = [self.socket, self.supervisor, bell, other_bell].map(|fd| PollFd {
+            fd,
+            events: sys::POLLIN,
+            revents: 0,
+        });
+        while sys::poll(&mut fds, None) == sys::EINTR {}
     }
 
     fn sleep(&mut self, microseconds: Option<u64>) {
@@ -193,6 +205,7 @@ impl Hold {
                 _ if matches!(received, sys::EAGAIN | sys::EINTR) => return,
                 // The host ended with something of ours unread, which is told before what it said; and only once.
                 _ if received == sys::ECONNRESET => {}
+                Some(ToGuard::Noted) => {}
                 Some(ToGuard::Start(_)) | None => {
                     self.orphaned();
                 }
@@ -303,7 +316,7 @@ impl Hold {
         if list < 0 {
             return matches!(list, sys::ENOENT | sys::ENODEV);
         }
-        let members = opened(list);
+        let members = sys::int_of(list);
         each_number(members, act);
         sys::close(members);
         true
@@ -340,11 +353,6 @@ fn exited(dead: Waited, alone: bool) -> Exited {
 /// Whether a descriptor has something to say: a pidfd, that its process is dead.
 pub(crate) fn is_ready(fd: Fd) -> bool {
     fd >= 0 && sys::poll(&mut [PollFd { fd, events: sys::POLLIN, revents: 0 }], Some(0)) > 0
-}
-
-/// −1 for an error.
-pub(crate) fn opened(result: sys::Ret) -> Fd {
-    if result < 0 { -1 } else { result as Fd }
 }
 
 /// Whether `/proc` counts as we do. In another namespace's the numbers of our children are somebody else's.

@@ -47,7 +47,7 @@ fn refuse(socket: Fd, step: Step, error: Ret) -> ! {
 
 /// Everything before the leader.
 fn prepare(socket: Fd, start: &Start, leaf_path: *const c_char) -> Result<Hold, (Step, Ret)> {
-    let ok = |step: Step, result: Ret| if result < 0 { Err((step, result)) } else { Ok(result as Fd) };
+    let ok = |step: Step, result: Ret| if result < 0 { Err((step, result)) } else { Ok(sys::int_of(result)) };
     let has = |flag: u64| start.flags & flag != 0;
 
     sys::prctl(sys::PR_SET_NAME, NAME.as_ptr() as usize);
@@ -122,7 +122,8 @@ fn lock_in() -> Result<LockedIn, Ret> {
     const LANDLOCK_WITH_SIGNALS: Ret = 6;
     let outside = sys::getppid();
     if outside <= 1 {
-        return Err(sys::EPERM);
+        // Nobody in particular: there is no control to make.
+        return Err(sys::ENODEV);
     }
     match sys::landlock_version() {
         version if version < 0 => return Err(version),
@@ -164,6 +165,10 @@ fn started(mut hold: Hold, start: &Start, words: &Words) -> ! {
     let here = |pid: i32| if hold.is_init { 0 } else { pid.cast_unsigned() };
     let started = FromGuard::Started { pid: here(leader.pid), guard: here(sys::getpid()), joined };
     sys::send(socket, &started.encode(), Some(leader.pidfd));
+    if hold.is_init {
+        // The host asks the pidfd for the number, which it has as long as we do not reap.
+        hold.await_a_word();
+    }
     hold.until_empty()
 }
 
@@ -195,7 +200,7 @@ fn clone_leader(start: &Start, words: &Words) -> Result<(Leader, bool), (Step, R
             let step = if cgroup.is_some() && pid != sys::EAGAIN { Step::Contain } else { Step::Clone };
             return Err((step, pid));
         }
-        let leader = Leader { pid: pid as i32, pidfd };
+        let leader = Leader { pid: sys::int_of(pid), pidfd };
         let failed = report.failed.get();
         if report.begun.get() && failed.is_none() {
             return Ok((leader, join && start.flags & wire::CGROUP != 0));
@@ -249,7 +254,7 @@ fn prepare_leader(plan: &Plan<'_>) -> Result<(), (Step, Ret)> {
     let start = plan.start;
     if plan.join {
         let procs = sys::open(start.leaf, c"cgroup.procs", true);
-        let joined = if procs < 0 { procs } else { sys::write(procs as Fd, b"0") };
+        let joined = if procs < 0 { procs } else { sys::write(sys::int_of(procs), b"0") };
         if joined < 0 {
             return Err((Step::Contain, joined));
         }

@@ -219,11 +219,16 @@ fn six(given: &[usize]) -> [usize; 6] {
 
 /// A signed number in a register.
 fn int(number: i32) -> usize {
-    number as isize as usize
+    (number as isize).cast_unsigned()
 }
 
 fn address<T>(of: *const T) -> usize {
     of as usize
+}
+
+/// A pid or a descriptor that a call gave, which are `int`s; −1 for an error.
+pub(crate) fn int_of(result: Ret) -> i32 {
+    if result < 0 { -1 } else { i32::try_from(result).unwrap_or(-1) }
 }
 
 /// How often a call is made again that a signal interrupts. (All are blocked; a debugger may still do it.)
@@ -282,11 +287,11 @@ pub(crate) fn read_link(path: &CStr, into: &mut [u8]) -> Ret {
 }
 
 pub(crate) fn getpid() -> i32 {
-    call!(number::GETPID) as i32
+    int_of(call!(number::GETPID))
 }
 
 pub(crate) fn getppid() -> i32 {
-    call!(number::GETPPID) as i32
+    int_of(call!(number::GETPPID))
 }
 
 pub(crate) fn setpgid() -> Ret {
@@ -563,7 +568,7 @@ pub(crate) unsafe fn vfork(
         exit_signal: SIGCHLD as u64,
         stack: stack.as_mut_ptr() as u64,
         stack_size: size_of_val(stack) as u64,
-        cgroup: cgroup.unwrap_or(0) as u64,
+        cgroup: u64::from(cgroup.unwrap_or(0).cast_unsigned()),
         ..CloneArgs::default()
     };
     if cgroup.is_some() {
@@ -591,6 +596,6 @@ pub(crate) fn landlock_signals() -> Ret {
         return fd;
     }
     let restricted = call!(LANDLOCK_RESTRICT_SELF, fd.cast_unsigned(), 0);
-    close(fd as Fd);
+    close(int_of(fd));
     restricted
 }

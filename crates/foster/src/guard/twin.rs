@@ -7,7 +7,7 @@
 use core::ffi::c_char;
 use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
-use super::hold::{self, Hold};
+use super::hold::Hold;
 use super::start::LockedIn;
 use super::sys::{self, Fd, PollFd, Ret};
 use super::wire::{self, FromGuard, Start};
@@ -57,10 +57,10 @@ pub(crate) fn split(
         return Err(pid);
     }
     if pid > 0 {
-        watch(socket, start, leaf_path, locked_in, pid as i32, inner, shared);
+        watch(socket, start, leaf_path, locked_in, sys::int_of(pid), inner, shared);
     }
     sys::prctl(sys::PR_SET_CHILD_SUBREAPER, 1);
-    let outer = hold::opened(sys::pidfd_open(outer_pid));
+    let outer = sys::int_of(sys::pidfd_open(outer_pid));
     // The number was the outer guard's if that is our parent still.
     if outer < 0 || sys::getppid() != outer_pid {
         sys::exit(1);
@@ -82,7 +82,7 @@ fn watch(
         socket,
         supervisor: start.supervisor,
         bells: start.bells,
-        signals: hold::opened(sys::child_signals()),
+        signals: sys::int_of(sys::child_signals()),
         outer: -1,
         twin: None,
         leaf: start.leaf,
@@ -128,7 +128,7 @@ fn watch(
     hold.listen();
     hold.ending |= !hold.detached;
     sys::close(inner);
-    hold.leader_pidfd = if hold.leader_lives { hold::opened(sys::pidfd_open(hold.leader)) } else { -1 };
+    hold.leader_pidfd = if hold.leader_lives { sys::int_of(sys::pidfd_open(hold.leader)) } else { -1 };
     if !hold.detached {
         sys::send(socket, &FromGuard::TwinLost.encode(), None);
     }

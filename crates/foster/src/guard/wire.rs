@@ -74,6 +74,9 @@ pub(crate) enum ToGuard {
     Kill,
     /// From now on nothing happens to the tree when the host ends.
     Detach,
+    /// The leader's number was read, and it may be reaped. Said to the init of a pid namespace only, as the first word
+    /// after `Started`.
+    Noted,
 }
 
 /// What the guard says.
@@ -155,6 +158,7 @@ impl ToGuard {
             }
             ToGuard::Kill => packet[0] = MAGIC | 2,
             ToGuard::Detach => packet[0] = MAGIC | 3,
+            ToGuard::Noted => packet[0] = MAGIC | 4,
         }
         packet
     }
@@ -183,6 +187,7 @@ impl ToGuard {
             })),
             2 if packet[1..] == [0; WORDS - 1] => Some(ToGuard::Kill),
             3 if packet[1..] == [0; WORDS - 1] => Some(ToGuard::Detach),
+            4 if packet[1..] == [0; WORDS - 1] => Some(ToGuard::Noted),
             _ => None,
         }
     }

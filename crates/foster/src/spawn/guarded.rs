@@ -215,6 +215,11 @@ fn launch(ready: &Ready<'_>, strategy: &Strategy, extra: u64, image: &Image) -> 
         (Strategy::Namespace(_), Some(errno)) if errno != libc::EAGAIN => Failed::Step(Step::Contain, errno),
         _ => Failed::Os(error),
     })?;
+    answered(link, guard, number_of(guard_pid), strategy)
+}
+
+/// The guard runs, and says whether the leader does.
+fn answered(link: Link, guard: Watch, guard_pid: u32, strategy: &Strategy) -> Result<Launched, Failed> {
     let (news, pidfd) = match link.wait() {
         Came::News(news, pidfd) => (news, pidfd),
         Came::Nothing | Came::End => {
@@ -226,8 +231,10 @@ fn launch(ready: &Ready<'_>, strategy: &Strategy, extra: u64, image: &Image) -> 
         (FromGuard::Started { pid, guard: holder, joined }, Some(pidfd)) => {
             strategy.note_start(joined);
             let pidfd = Watch::from_descriptor(pidfd);
-            let guard_pid = number_of(guard_pid);
             let leader = if pid == 0 { pidfd.pid().unwrap_or(0) } else { pid };
+            if pid == 0 {
+                link.send(ToGuard::Noted).map_err(Failed::Os)?;
+            }
             let holder = if holder == 0 { guard_pid } else { holder };
             Ok(Launched { link, guard, guard_pid, leader, holder, pidfd })
         }

@@ -172,7 +172,7 @@ impl Tree for Guarded {
                 Some(ended)
             }
             // It is somebody else's child now: only the kernel's memory tells.
-            None if self.lost => self.parts.pidfd.ended(Collect::Peek),
+            None if self.lost || self.empty => self.parts.pidfd.ended(Collect::Peek),
             None => None,
         }
     }

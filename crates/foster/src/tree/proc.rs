@@ -60,7 +60,7 @@ pub(crate) fn descendants(of: &[u32]) -> Option<Vec<Process>> {
 const MANY: usize = 100_000;
 
 /// Whether `/proc` counts as we do.
-fn is_ours() -> bool {
+pub(crate) fn is_ours() -> bool {
     let ours = fs::read_link("/proc/self");
     ours.is_ok_and(|ours| ours.to_str().and_then(|ours| ours.parse().ok()) == Some(std::process::id()))
 }

@@ -15,6 +15,7 @@ use std::time::Duration;
 use rustix::process::{Pid, PidfdFlags};
 
 use crate::guard::wire::Exited;
+use crate::tree::proc;
 use crate::{Signal, Status, Usage};
 
 /// A process, pinned: whatever becomes of its number, this is it or nobody.
@@ -72,10 +73,20 @@ impl Pidfd {
         self.0.try_clone().ok().map(Pidfd)
     }
 
-    /// Its number in our pid namespace, as `/proc` has it; `None` if it is dead and reaped.
+    /// Its number in our pid namespace; `None` if it is dead and reaped, or not to be seen from here.
     pub(crate) fn pid(&self) -> Option<u32> {
-        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", self.0.as_raw_fd())).ok()?;
-        info.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok())
+        const PID: u64 = 1;
+        // From Linux 6.13 on; before, `/proc` tells, in its own namespace's numbers.
+        let pid = match self.info(PID) {
+            Some(info) => info.ids.first().copied(),
+            None if proc::is_ours() => {
+                let info =
+                    std::fs::read_to_string(format!("/proc/self/fdinfo/{}", self.0.as_raw_fd())).ok()?;
+                info.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok())
+            }
+            None => None,
+        };
+        pid.filter(|pid| *pid != 0)
     }
 
     /// Pins a process that is not our child.
@@ -201,29 +212,34 @@ impl Pidfd {
 
     /// From Linux 6.15 on the pidfd remembers the status of a process that has been reaped.
     fn status_kept_by_kernel(&self) -> Status {
-        #[repr(C)]
-        #[derive(Default)]
-        struct PidfdInfo {
-            mask: u64,
-            cgroup: u64,
-            ids: [u32; 11],
-            exit_code: i32,
-        }
-        const GET_INFO: libc::Ioctl = 0xC040_FF0B_u32 as libc::Ioctl; // _IOWR(0xFF, 11, 64 bytes)
         const EXIT: u64 = 1 << 3;
-
-        let mut info = PidfdInfo { mask: EXIT, ..PidfdInfo::default() };
-        // SAFETY: the number says 64 bytes, which is the structure's size, and the structure outlives the call.
-        let told = unsafe { libc::ioctl(self.0.as_raw_fd(), GET_INFO, &raw mut info) };
-        if told != 0 || info.mask & EXIT == 0 {
-            return Status::Unknown;
-        }
+        let Some(info) = self.info(EXIT) else { return Status::Unknown };
         let (code, signal) = ((info.exit_code >> 8) & 0xFF, info.exit_code & 0x7F);
         match Signal::from_number(signal) {
             Some(signal) => Status::Signaled { signal, core_dumped: info.exit_code & 0x80 != 0 },
             None => u8::try_from(code).map_or(Status::Unknown, Status::Exited),
         }
     }
+
+    /// `PIDFD_GET_INFO` of linux/pidfd.h; `None` where the kernel does not tell what was asked for.
+    fn info(&self, asked: u64) -> Option<PidfdInfo> {
+        const GET_INFO: libc::Ioctl = 0xC040_FF0B_u32 as libc::Ioctl; // _IOWR(0xFF, 11, 64 bytes)
+        let mut info = PidfdInfo { mask: asked, ..PidfdInfo::default() };
+        // SAFETY: the number says 64 bytes, which is the structure's size, and the structure outlives the call.
+        let told = unsafe { libc::ioctl(self.0.as_raw_fd(), GET_INFO, &raw mut info) };
+        (told == 0 && info.mask & asked == asked).then_some(info)
+    }
+}
+
+/// `struct pidfd_info`.
+#[repr(C)]
+#[derive(Default)]
+struct PidfdInfo {
+    mask: u64,
+    cgroup: u64,
+    /// Of the process, its thread group, its parent; users and groups.
+    ids: [u32; 11],
+    exit_code: i32,
 }
 
 impl AsFd for Pidfd {

@@ -3,8 +3,8 @@
 mod bad_input;
 mod common;
 mod daemons;
-mod dying;
 mod doctor;
+mod dying;
 mod ending;
 mod hostile;
 mod init;

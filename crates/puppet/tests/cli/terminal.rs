@@ -53,7 +53,7 @@ fn a_group_that_has_no_number_here_hands_on_the_terminal_too() {
     }
     let terminal = Terminal::shell();
     // What `unshare` starts is in a group from outside its namespace.
-    let inside = line("", "read trap-exit INT 4 wait");
+    let inside = line("", "trap-exit INT 4 read wait");
     terminal.type_keys(&format!("unshare -p -f --mount-proc {inside}; echo code-$?\n"));
     terminal.expect("leader: ready ");
     terminal.type_keys("typed\n");
