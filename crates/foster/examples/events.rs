@@ -16,6 +16,8 @@ fn main() -> Result<(), Error> {
                 match event.kind {
                     EventKind::Started { .. } => println!("event: started"),
                     EventKind::Exited(exit) => println!("event: {}, {:?}", exit.status, exit.cause),
+                    // By what it is known that nothing is left, depends on the machine.
+                    EventKind::Gone(_) => println!("event: gone"),
                     other => println!("event: {other:?}"),
                 }
             }

@@ -35,7 +35,7 @@ fn events() {
     let (events, words): (Vec<_>, Vec<_>) = output.lines().partition(|line| line.starts_with("event: "));
     assert_eq!(
         events,
-        ["event: started", "event: Asked(SIGTERM)", "event: exited with code 0, Stopped", "event: Gone"]
+        ["event: started", "event: Asked(SIGTERM)", "event: exited with code 0, Stopped", "event: gone"]
     );
     assert_eq!(words, ["it says: ready", "it says: bye"]);
 }

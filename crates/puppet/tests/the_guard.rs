@@ -180,6 +180,7 @@ fn once_it_has_started_it_asks_for_nothing() {
             "ppoll",
             "read",
             "recvfrom",
+            "clock_gettime",
             "sched_setscheduler",
             "sendmsg",
             "waitid",

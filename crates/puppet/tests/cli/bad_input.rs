@@ -12,6 +12,7 @@ use puppet::scratch;
 use crate::common::foster;
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a list")]
 fn each_mistake_has_its_message_and_its_code() {
     let folder = scratch("bad-input");
     let file = |name: &str, bytes: &[u8]| std::fs::write(folder.join(name), bytes).expect("written");
