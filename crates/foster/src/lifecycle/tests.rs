@@ -41,6 +41,7 @@ fn leftovers(leftovers: Leftovers) -> Policy {
 
 /// A machine, its clock, its driver, and everything it ever said.
 #[derive(Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "what the story has seen")]
 struct Script {
     machine: Lifecycle,
     epoch: Instant,
