@@ -6,7 +6,7 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn main() {
@@ -18,10 +18,25 @@ fn main() {
         return;
     }
     let image = PathBuf::from(var("OUT_DIR")).join("foster-guard");
+    // Without std a program is the same for every C library: where there is no core for the target, the host's may do.
+    let same = var("HOST").split('-').next() == var("TARGET").split('-').next();
+    let built = compile(&var("TARGET"), &image).or_else(|error| {
+        if same && var("HOST").contains("linux") { compile(&var("HOST"), &image) } else { Err(error) }
+    });
+    match built {
+        Ok(()) => {
+            println!("cargo::rustc-cfg=guard_image");
+            println!("cargo::rustc-env=FOSTER_GUARD_IMAGE={}", image.display());
+        }
+        Err(error) => println!("cargo::warning=the guard is not built for {}: {error}", var("TARGET")),
+    }
+}
+
+fn compile(target: &str, image: &Path) -> Result<(), String> {
     let mut rustc = Command::new(env::var_os("RUSTC").unwrap_or_else(|| OsString::from("rustc")));
     rustc.args(["src/guard/main.rs", "--crate-name=foster_guard", "--crate-type=bin", "--edition=2024"]);
     // What is a lint here was looked at where the library includes the same files.
-    rustc.args(["--cap-lints=allow", "--target", &var("TARGET"), "-o"]).arg(&image);
+    rustc.args(["--cap-lints=allow", "--target", target, "-o"]).arg(image);
     for option in [
         "opt-level=s",
         "panic=abort",
@@ -34,7 +49,7 @@ fn main() {
     ] {
         rustc.arg(format!("-C{option}"));
     }
-    if var("CARGO_CFG_TARGET_ENV") == "musl" {
+    if target.ends_with("musl") {
         // For these rustc brings start files of its own.
         rustc.arg("-Clink-self-contained=no");
     }
@@ -46,18 +61,12 @@ fn main() {
         option.push(linker);
         rustc.arg(option);
     }
-    match rustc.output() {
-        Ok(output) if output.status.success() => {
-            println!("cargo::rustc-cfg=guard_image");
-            println!("cargo::rustc-env=FOSTER_GUARD_IMAGE={}", image.display());
-        }
-        Ok(output) => {
-            let errors = String::from_utf8_lossy(&output.stderr);
-            let first = errors.lines().find(|line| line.contains("error")).unwrap_or("rustc failed");
-            println!("cargo::warning=the guard is not built for {}: {first}", var("TARGET"));
-        }
-        Err(error) => println!("cargo::warning=the guard is not built: {error}"),
+    let output = rustc.output().map_err(|error| error.to_string())?;
+    if output.status.success() {
+        return Ok(());
     }
+    let errors = String::from_utf8_lossy(&output.stderr);
+    Err(errors.lines().find(|line| line.contains("error")).unwrap_or("rustc failed").to_string())
 }
 
 /// One segment less, and no notes: it is started for every tree.
