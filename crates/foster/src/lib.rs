@@ -65,7 +65,8 @@
 //! the exit status; that nothing is left is *proven* (`waitid` says ECHILD); and when this process dies, however it
 //! dies, the guard ends the tree. Its death is noticed at once whatever our memory, by two sleeping threads named
 //! `foster-bell`. The guard is helped by what the kernel offers; [`Child::containment`] tells what was got, and what
-//! was tried in vain.
+//! was tried in vain. A guarded run costs a process of about 30 KiB and four of our descriptors; who holds many children
+//! raises `RLIMIT_NOFILE`, or takes [`Containment::Group`], which costs one.
 //!
 //! # How firmly a tree is held
 //!
