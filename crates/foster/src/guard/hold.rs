@@ -9,9 +9,9 @@ use core::ffi::c_char;
 use core::mem::size_of_val;
 
 use super::start::LockedIn;
-use super::sys::{self, Fd, PollFd, Waited};
+use super::sys::{self, Fd, PollFd, Ret, Waited};
 use super::twin::Twin;
-use super::wire::{Exited, FromGuard, Packet, ToGuard, WORDS};
+use super::wire::{self, Exited, FromGuard, Packet, Start, ToGuard, WORDS};
 
 /// What a guard holds, and what it knows of it.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact that comes for itself")]
@@ -60,6 +60,56 @@ const LATER: u64 = 50_000;
 const WHILE: u32 = 500;
 
 impl Hold {
+    /// Nothing yet.
+    pub(crate) fn new(
+        socket: Fd,
+        start: &Start,
+        leaf_path: *const c_char,
+        locked_in: Option<LockedIn>,
+    ) -> Hold {
+        let has = |flag: u64| start.flags & flag != 0;
+        Hold {
+            socket,
+            supervisor: start.supervisor,
+            bells: start.bells,
+            signals: -1,
+            outer: -1,
+            twin: None,
+            leaf: start.leaf,
+            leaf_path,
+            is_cgroup: has(wire::CGROUP),
+            is_freezer: has(wire::FREEZER),
+            leaf_kill: -1,
+            leaf_look: -1,
+            children: -1,
+            locked_in,
+            is_init: has(wire::PID_NAMESPACE),
+            leader: 0,
+            leader_pidfd: -1,
+            leader_lives: false,
+            detached: false,
+            ending: false,
+            hurries: false,
+            kill_at: 0,
+            rounds: 0,
+            owed: None,
+            turns: 0,
+        }
+    }
+
+    /// Before the first child.
+    pub(crate) fn watch_children(&mut self) -> Ret {
+        let signals = sys::child_signals();
+        self.signals = sys::int_of(signals);
+        signals
+    }
+
+    /// This is the inner guard of a twin.
+    pub(crate) fn join(&mut self, twin: Option<Twin>) {
+        self.outer = twin.as_ref().map_or(-1, |twin| twin.outer);
+        self.twin = twin;
+    }
+
     /// What must stay open.
     pub(crate) fn descriptors(&self) -> [Fd; 11] {
         let [bell, other_bell] = self.bells;

@@ -81,33 +81,10 @@ fn prepare(socket: Fd, start: &Start, leaf_path: *const c_char) -> Result<Hold, 
             ok(Step::Contain, sys::landlock_signals())?;
         }
     }
-    Ok(Hold {
-        socket,
-        supervisor: start.supervisor,
-        bells: start.bells,
-        signals: ok(Step::Guard, sys::child_signals())?,
-        outer: twin.as_ref().map_or(-1, |twin| twin.outer),
-        twin,
-        leaf: start.leaf,
-        leaf_path,
-        is_cgroup: has(wire::CGROUP),
-        is_freezer: has(wire::FREEZER),
-        leaf_kill: -1,
-        leaf_look: -1,
-        children: -1,
-        locked_in,
-        is_init: guards_namespace,
-        leader: 0,
-        leader_pidfd: -1,
-        leader_lives: false,
-        detached: false,
-        ending: false,
-        hurries: false,
-        kill_at: 0,
-        rounds: 0,
-        owed: None,
-        turns: 0,
-    })
+    let mut hold = Hold::new(socket, start, leaf_path, locked_in);
+    ok(Step::Guard, hold.watch_children())?;
+    hold.join(twin);
+    Ok(hold)
 }
 
 const NAME: &CStr = c"foster-guard";

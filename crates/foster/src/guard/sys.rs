@@ -231,7 +231,6 @@ pub(crate) fn int_of(result: Ret) -> i32 {
     if result < 0 { -1 } else { i32::try_from(result).unwrap_or(-1) }
 }
 
-/// How often a call is made again that a signal interrupts. (All are blocked; a debugger may still do it.)
 pub(crate) fn read(fd: Fd, into: &mut [u8]) -> Ret {
     call!(number::READ, int(fd), address(into.as_mut_ptr()), into.len())
 }

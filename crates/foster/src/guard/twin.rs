@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use super::hold::Hold;
 use super::start::LockedIn;
 use super::sys::{self, Fd, PollFd, Ret};
-use super::wire::{self, FromGuard, Start};
+use super::wire::{FromGuard, Start};
 
 /// The inner guard's view of the other.
 #[derive(Clone, Copy)]
@@ -78,33 +78,9 @@ fn watch(
     inner: Fd,
     shared: &'static Shared,
 ) -> ! {
-    let mut hold = Hold {
-        socket,
-        supervisor: start.supervisor,
-        bells: start.bells,
-        signals: sys::int_of(sys::child_signals()),
-        outer: -1,
-        twin: None,
-        leaf: start.leaf,
-        leaf_path,
-        is_cgroup: start.flags & wire::CGROUP != 0,
-        is_freezer: start.flags & wire::FREEZER != 0,
-        leaf_kill: -1,
-        leaf_look: -1,
-        children: -1,
-        locked_in,
-        is_init: false,
-        leader: 0,
-        leader_pidfd: inner,
-        leader_lives: false,
-        detached: false,
-        ending: false,
-        hurries: false,
-        kill_at: 0,
-        rounds: 0,
-        owed: None,
-        turns: 0,
-    };
+    let mut hold = Hold::new(socket, start, leaf_path, locked_in);
+    hold.watch_children();
+    hold.leader_pidfd = inner;
     sys::setpgid();
     hold.open_what_ending_needs();
     super::start::close_all_but_all_of(&hold);
