@@ -131,15 +131,36 @@ struct EventRecord {
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 enum What {
-    Started { pid: u32, containment: ContainmentRecord },
-    Signalled { signal: String },
-    Splaying { seconds: f64 },
+    Started {
+        pid: u32,
+        containment: ContainmentRecord,
+    },
+    Signalled {
+        signal: String,
+    },
+    Splaying {
+        seconds: f64,
+    },
     TimedOut,
-    Asked { signal: String },
+    Asked {
+        signal: String,
+    },
     Forced,
-    Stuck { pids: Vec<u32> },
-    Exited { exit: ExitRecord },
-    Gone,
+    Stuck {
+        pids: Vec<u32>,
+    },
+    Exited {
+        exit: ExitRecord,
+    },
+    Suspended {
+        signal: String,
+    },
+    Continued,
+    GuardLost,
+    /// `proof`: by what it is known that nothing is left.
+    Gone {
+        proof: &'static str,
+    },
 }
 
 impl From<&Contained> for ContainmentRecord {
@@ -222,7 +243,10 @@ impl EventRecord {
             EventKind::Forced => What::Forced,
             EventKind::Stuck(stuck) => What::Stuck { pids: stuck.pids().to_vec() },
             EventKind::Exited(exit) => What::Exited { exit: exit.into() },
-            EventKind::Gone(_) => What::Gone,
+            EventKind::Suspended(signal) => What::Suspended { signal: signal.name() },
+            EventKind::Continued => What::Continued,
+            EventKind::GuardLost => What::GuardLost,
+            EventKind::Gone(proof) => What::Gone { proof: proof.name() },
             _ => return None,
         };
         Some(EventRecord {

@@ -106,6 +106,19 @@ impl Level {
     }
 }
 
+impl Proof {
+    /// Its name in records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Proof::Echild => "echild",
+            Proof::Populated0 => "populated-0",
+            Proof::InitReaped => "init-reaped",
+            Proof::GroupEmpty => "group-empty",
+            Proof::Left => "left",
+        }
+    }
+}
+
 impl fmt::Display for Mechanism {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
