@@ -221,6 +221,7 @@ pub(crate) fn dispatch(args: Vec<OsString>, start: &Start) -> u8 {
                 ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
                     say::failure(&"no command is given; try `foster run -- COMMAND`, or `foster --help`")
                 }
+                ErrorKind::InvalidSubcommand => say::failure(&one_line(&error.to_string(), "foster --help")),
                 _ => say::failure(&one_line(&error.to_string(), help)),
             }
         }

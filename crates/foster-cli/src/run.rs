@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::path::{Path, PathBuf};
 
 use foster::{Child, Command, Containment, ErrorKind, Group, Leftovers, Mechanism, Signal};
 use rustix::fs::{FileType, fstat};
@@ -43,13 +44,18 @@ pub(crate) struct Prepared {
 impl Prepared {
     fn new(args: &Run, start: &Start) -> Result<Prepared, u8> {
         let init = args.init || foster::init::is_pid_1();
+        if args.twin && args.contain == Some(Containment::Group) {
+            return Err(say::failure(
+                &"--twin: --contain group has no guard to be a twin; leave out one of them",
+            ));
+        }
         if args.stop_on_stdin_eof && !stdin_can_close() {
             let what =
                 "--stop-on-stdin-eof: standard input is no pipe, socket or terminal; connect it to one";
             return Err(say::failure(&what));
         }
         let both = args.report.as_deref().zip(args.events.as_deref());
-        if both.is_some_and(|(report, events)| report == events) {
+        if both.is_some_and(|(report, events)| place(report) == place(events)) {
             return Err(say::failure(&"--report and --events name the same file; name two"));
         }
         let terminal = if args.new_session { None } else { Terminal::open() };
@@ -135,6 +141,15 @@ fn stdin_can_close() -> bool {
         let kind = FileType::from_raw_mode(stat.st_mode);
         kind == FileType::Fifo || kind == FileType::Socket || rustix::termios::isatty(stdin)
     })
+}
+
+/// Where a file is or will be, however it is written.
+fn place(file: &Path) -> PathBuf {
+    let (folder, name) = (file.parent().unwrap_or(Path::new("")), file.file_name().unwrap_or_default());
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    file.canonicalize()
+        .or_else(|_| Ok::<_, io::Error>(folder.canonicalize()?.join(name)))
+        .unwrap_or(file.to_owned())
 }
 
 /// PID 1 is the end of its tree itself: nobody survives it.

@@ -117,7 +117,9 @@ impl<'a> Watch<'a> {
         for tried in &held.tried {
             how = format!("{how}; {tried} ({})", tried.hint);
         }
-        volume.say(Volume::Verbose, how);
+        // A fall to the group alone is worth a line: foster's death would then not be the program's.
+        let fell = held.mechanism == Mechanism::ProcessGroup && !held.tried.is_empty();
+        volume.say(if fell { Volume::Normal } else { Volume::Verbose }, how);
         Watch {
             args,
             start,
@@ -163,8 +165,10 @@ impl<'a> Watch<'a> {
             }
             // Nobody continued us, so nothing stopped us: there is no job control above us, and nobody else would
             // continue a program that Ctrl-Z stopped. One that must not use the terminal waits for its end.
-            if self.suspended.take() == Some(Signal::TSTP) {
-                self.continued();
+            match self.suspended.take() {
+                Some(Signal::TSTP) => self.continued(),
+                Some(_) => self.child.resume(),
+                None => {}
             }
         };
         drop(gone);
@@ -288,13 +292,14 @@ impl<'a> Watch<'a> {
                 return;
             }
         }
-        self.child.pause();
         if !matches!(signal, Signal::TSTP | Signal::TTIN | Signal::TTOU) {
-            // Not the terminal's business: a debugger, or a person with `kill -STOP`, who will continue it.
+            // Not the terminal's business: a debugger, a person with `kill -STOP`, who will continue it, or the program
+            // itself. Its time runs on: whoever could stop that could outlive it.
             self.volume
-                .say(Volume::Verbose, format_args!("the program was stopped by {signal}; so is its time"));
+                .say(Volume::Verbose, format_args!("the program was stopped by {signal}; its time runs on"));
             return;
         }
+        self.child.pause();
         if let (Some(terminal), Some(program)) = (&self.prepared.terminal, program) {
             terminal.take_from(program);
         }
@@ -351,7 +356,15 @@ impl<'a> Watch<'a> {
                 self.volume.say(Volume::Verbose, format_args!("killing what is left of {name}"));
             }
             EventKind::Stuck(stuck) => self.volume.say(Volume::Quiet, stuck),
-            EventKind::Exited(exit) => self.exited(exit),
+            EventKind::Exited(exit) => {
+                if exit.status == Status::Unknown {
+                    self.volume.say(
+                        Volume::Quiet,
+                        format_args!("nobody knows how {name} ended: its parent was killed"),
+                    );
+                }
+                self.exited(exit);
+            }
             _ => {}
         }
     }

@@ -187,7 +187,8 @@ impl Child {
         Events { run: self.0.run.clone(), next: 0 }
     }
 
-    /// The signal that stopped the leader, as by Ctrl-Z, if it is stopped right now; see `waitpid(2)`, `WUNTRACED`.
+    /// The signal that stopped the leader, as by Ctrl-Z, if it is stopped right now; see `waitpid(2)`, `WUNTRACED`. With
+    /// a guard it is known a moment later, when [`EventKind::Suspended`] is told.
     pub fn stopped(&self) -> Option<Signal> {
         self.0.run.stopped()
     }

@@ -150,6 +150,7 @@ impl Run {
 
     /// The signal that stopped the leader, if it is stopped now.
     pub(crate) fn stopped(&self) -> Option<crate::Signal> {
+        self.look(false);
         self.held().as_ref().filter(|held| !held.exited).and_then(|held| held.tree.stopped())
     }
 
@@ -174,9 +175,6 @@ impl Run {
             && let Some(ended) = held.tree.leader_ended()
         {
             held.exited = true;
-            if held.tree.must_be_asked() {
-                self.engine.unwatch(held.tree.as_ref());
-            }
             held.withheld = false;
             let (leftovers, alone) = held.tree.leftovers(now);
             let fact = Fact::Exited { status: ended.status, alone };
@@ -228,7 +226,8 @@ impl Run {
                 Output::Wait(deadline) => break deadline,
             }
         };
-        let ask = held.machine.awaits_empty() && held.tree.must_be_asked();
+        // What gives back takes a moment, and is asked for again should nobody tell.
+        let ask = held.machine.awaits_empty() && held.tree.must_be_asked() || held.machine.is_emptied();
         if !ask && !held.withheld {
             held.look = None;
         } else if held.look.is_none() {

@@ -87,6 +87,13 @@ impl Images {
         if wanted("copy") {
             all.push(Image::Copy);
         }
+        if let Some(only) = only.filter(|_| all.is_empty()) {
+            let message = format!(
+                "FOSTER_GUARD={} is no way to run a guard here; unset it, or name memory, file, host or copy",
+                only.display()
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
         Ok(IMAGES.get_or_init(|| Images { all, first: AtomicUsize::new(0) }))
     }
 

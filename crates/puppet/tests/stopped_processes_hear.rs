@@ -47,7 +47,8 @@ fn f40_who_is_not_stopped_is_not_called_stopped() {
     let stage = Stage::play("stop trap-exit USR1 0 say on wait");
     let leader = stage.leader();
     is_stopped(&leader);
-    assert_eq!(stage.child().stopped(), Some(Signal::STOP));
+    // A guard tells it a moment after it is so.
+    eventually("it is known", || stage.child().stopped(), |stopped| *stopped == Some(Signal::STOP));
     stage.child().signal(Signal::CONT).expect("it is ours");
     stage.expect("leader: on");
     assert_eq!(stage.child().stopped(), None);

@@ -134,7 +134,8 @@ impl Strategy {
                 Err(failed) => return Err(failed),
             }
         }
-        Err(Failed::NotHere(choice::tried(self.mechanism(), "start a guard", &why)))
+        let hint = "let programs be executed from memory, or install foster-guard in /usr/libexec";
+        Err(Failed::NotHere(Tried { hint, ..choice::tried(self.mechanism(), "start a guard", &why) }))
     }
 }
 

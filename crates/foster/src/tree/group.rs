@@ -87,7 +87,7 @@ impl Tree for Group {
     }
 
     fn watched(&self) -> Vec<BorrowedFd<'_>> {
-        if self.reaped { Vec::new() } else { vec![self.watch.as_fd()] }
+        vec![self.watch.as_fd()]
     }
 
     fn leader_ended(&mut self) -> Option<Ended> {

@@ -178,7 +178,10 @@ impl Tree for Guarded {
     }
 
     fn stopped(&self) -> Option<Signal> {
-        self.stopped
+        // The guard's word of its going on may be on its way.
+        let goes_on = |process: proc::Process| process.state != b'T' && process.state != b't';
+        let leader = proc::is_ours().then(|| proc::Process::of(self.parts.leader)).flatten();
+        self.stopped.filter(|_| !leader.is_some_and(goes_on))
     }
 
     fn signal(&mut self, reach: Reach, signal: Signal) -> io::Result<()> {

@@ -171,3 +171,13 @@ fn the_environment_is_handed_on_in_its_order() {
         .expect("env starts");
     assert_eq!(output.stdout, b"Z=1\nA=2\nM=3\n");
 }
+
+#[test]
+fn f40_a_program_that_stops_itself_does_not_outlive_its_time() {
+    for contain in ["auto", "group", "sealed"] {
+        let command = foster_run(&format!("-t 0.3 -k 5 --contain {contain}"), "trap-exit TERM 0 stop wait")
+            .group(foster::Group::Session);
+        let stage = Stage::start(&command);
+        assert_eq!(stage.exit().status, Status::Exited(124), "{contain}");
+    }
+}

@@ -168,6 +168,7 @@ impl Refused {
             Errno::AGAIN | Errno::NOSPC | Errno::BUSY | Errno::INTR | Errno::EXIST | Errno::NOLCK
         );
         let hint = match (errno, kind) {
+            (Errno::NOENT, _) if step.contains("/proc/") => "mount /proc",
             (Errno::ROFS, _) => "mount the cgroups writable: read-only is what a container gets by default",
             (Errno::ACCESS | Errno::PERM, Kind::Cgroup) => {
                 "delegate a cgroup: systemd-run --user --scope -p Delegate=yes"
