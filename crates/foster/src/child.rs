@@ -37,6 +37,8 @@ struct Handle {
     contained: Contained,
     splay: Duration,
     detached: AtomicBool,
+    /// The process that holds it: a fork of it has a copy, whose end is nobody's end.
+    holder: u32,
     pipes: Mutex<Pipes>,
 }
 
@@ -65,7 +67,15 @@ impl Child {
             stdout: stdout.map(ChildStdout::from),
             stderr: stderr.map(ChildStderr::from),
         });
-        Ok(Child(Arc::new(Handle { run, pid, contained, splay, detached: AtomicBool::new(false), pipes })))
+        Ok(Child(Arc::new(Handle {
+            run,
+            pid,
+            contained,
+            splay,
+            detached: AtomicBool::new(false),
+            holder: std::process::id(),
+            pipes,
+        })))
     }
 
     /// The leader's pid, or `None` once it is known to be dead: then the number may be somebody else's.
@@ -233,7 +243,7 @@ impl Child {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        if !*self.detached.get_mut() {
+        if !*self.detached.get_mut() && self.holder == std::process::id() {
             self.run.abandon();
         }
     }

@@ -266,6 +266,7 @@ impl Run {
             News::Asked(signal) => EventKind::Asked(signal),
             News::Forced => EventKind::Forced,
             News::Stuck => {
+                held.tree.kill_again();
                 let mut pids = held.tree.members();
                 pids.extend((!held.exited).then(|| held.tree.leader()));
                 let state = |pid: &u32| Process::of(*pid).map_or('?', |process| process.state.into());
@@ -360,9 +361,9 @@ impl Engine {
         // The thread inherits the mask: no signal of the host is ever handled on it.
         let work = move || {
             // Once more: glibc unblocks in a new thread the signal that it cancels threads with.
-            spawn::with_signals_blocked(|| ours.work());
+            spawn::with_user_signals_blocked(|| ours.work());
         };
-        spawn::with_signals_blocked(|| thread::Builder::new().name("foster".to_string()).spawn(work))?;
+        spawn::with_user_signals_blocked(|| thread::Builder::new().name("foster".to_string()).spawn(work))?;
         Ok(engine)
     }
 

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::thread;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::net::{
@@ -21,10 +21,12 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{PidfdFlags, getpid, pidfd_open};
+use rustix::process::{PidfdFlags, Resource, getpid, getrlimit, pidfd_open};
 
 use crate::GuardProgram;
-use crate::spawn::with_signals_blocked;
+use crate::Signal;
+use crate::spawn::with_user_signals_blocked;
+use crate::watch::Watch;
 
 pub(crate) mod hold;
 pub(crate) mod start;
@@ -119,17 +121,18 @@ impl Images {
     }
 }
 
+/// Whether descriptors, memory or processes are lacking: that may pass, and is no reason to hold a tree less firmly.
+pub(crate) fn may_pass(errno: Option<i32>) -> bool {
+    matches!(
+        errno,
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EAGAIN | libc::EINTR | libc::EPROTO)
+    )
+}
+
 /// `None` for an error that stays; those that may pass are the caller's to tell.
 fn unless_we_lack<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
-        Err(error)
-            if matches!(
-                error.raw_os_error(),
-                Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EAGAIN)
-            ) =>
-        {
-            Err(error)
-        }
+        Err(error) if may_pass(error.raw_os_error()) => Err(error),
         result => Ok(result.ok()),
     }
 }
@@ -137,6 +140,11 @@ fn unless_we_lack<T>(result: io::Result<T>) -> io::Result<Option<T>> {
 /// Sealed, so that nobody who can open `/proc/PID/fd` changes what guards are.
 fn in_memory() -> io::Result<Option<OwnedFd>> {
     let Some(mut rest) = PROGRAM else { return Ok(None) };
+    // To write more would be the end of the host, by SIGXFSZ.
+    let most = getrlimit(Resource::Fsize).current;
+    if most.is_some_and(|most| most < rest.len() as u64) {
+        return Ok(None);
+    }
     let create =
         |flags| memfd_create("foster-guard", flags | MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING);
     // The flag is of Linux 6.3; before, everything in memory can be executed.
@@ -219,9 +227,9 @@ fn bell() -> io::Result<OwnedFd> {
     let (ours, theirs) = link()?;
     let (left, has_left) = mpsc::channel();
     let number = theirs.as_raw_fd();
-    let ring = move || with_signals_blocked(|| ring(number, &left));
+    let ring = move || with_user_signals_blocked(|| ring(number, &left));
     let thread = thread::Builder::new().name("foster-bell".to_string()).stack_size(64 * 1024);
-    with_signals_blocked(|| thread.spawn(ring))?;
+    with_user_signals_blocked(|| thread.spawn(ring))?;
     has_left.recv().map_err(|_| Errno::NOSYS)??;
     // It has its own copy now: if it ends, we read the end.
     drop(theirs);
@@ -326,6 +334,22 @@ impl Link {
         match sendmsg(&self.0, &[IoSlice::new(&bytes)], &mut none, SendFlags::NOSIGNAL) {
             Err(Errno::PIPE | Errno::CONNRESET) | Ok(_) => Ok(()),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Blocks until something comes, and continues the guard now and then: the leader, which may run already, may have
+    /// stopped it.
+    pub(crate) fn wait_for_start(&self, guard: &Watch) -> Came {
+        let pause = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+        loop {
+            match self.next() {
+                Came::Nothing => {
+                    if poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&pause)) == Ok(0) {
+                        _ = guard.signal(Signal::CONT);
+                    }
+                }
+                came => return came,
+            }
         }
     }
 

@@ -113,8 +113,9 @@
 //! | no process is left a zombie | the guard reaps the tree, the engine the guard | |
 //! | what is killed and does not die is named | [`Stuck`], after [`Policy::patience`] | |
 //!
-//! Two things a host must not do. A `fork` without an exec takes the handles along and not the thread that serves them:
-//! in the new process nothing is told and no timeout is enforced. And a waker, which the background thread runs, must
+//! Three things a host must not do. A `fork` without an exec takes the handles along and not the thread that serves them:
+//! in the new process nothing is told, no timeout is enforced, and dropping a handle does nothing. Closing descriptors
+//! that it did not open, as some daemons do with all from 3 on, takes away ours: a host does that before its first run. And a waker, which the background thread runs, must
 //! return soon, as executors' wakers do: while it runs, nobody else is told anything.
 //!
 //! # Errors

@@ -55,6 +55,9 @@ pub(crate) trait Tree: Debug + Send {
     /// Forces everything the tree holds.
     fn kill(&mut self) -> io::Result<()>;
 
+    /// It was killed, and is still there: whatever else there is to be done.
+    fn kill_again(&mut self) {}
+
     /// When we end, nothing happens to the tree.
     fn detach(&mut self) {}
 

@@ -25,7 +25,7 @@ pub use look::{
     status_field, zombies,
 };
 pub use needs::{Feature, needs};
-pub use own::{block_signal, filter_as_docker, ignore_signal, limit_life};
+pub use own::{block_signal, filter_as_docker, ignore_signal, limit_life, set_our_group};
 pub use safety::{Cgroup, Safety};
 pub use stage::{Stage, foster, program, puppet, within};
 pub use terminal::Terminal;

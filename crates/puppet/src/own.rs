@@ -39,6 +39,13 @@ pub fn ignore_signal(signal: Signal) {
     assert_ne!(before, libc::SIG_ERR, "{signal}: {}", std::io::Error::last_os_error());
 }
 
+/// Sets our group to what it is: the C library asks each thread of ours to do the same, and waits for its answer.
+pub fn set_our_group() {
+    // SAFETY: no memory is passed.
+    let set = unsafe { libc::setgid(libc::getgid()) };
+    assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+}
+
 /// Blocks a signal in this thread and those that it starts.
 pub fn block_signal(signal: Signal) {
     // SAFETY: the set is plain C for which all zeros is a value, and outlives the calls.

@@ -51,6 +51,8 @@ fn prepare(socket: Fd, start: &Start, leaf_path: *const c_char) -> Result<Hold, 
     let has = |flag: u64| start.flags & flag != 0;
 
     sys::prctl(sys::PR_SET_NAME, NAME.as_ptr() as usize);
+    // Nobody of our user may trace us: who is held would hold us.
+    sys::prctl(sys::PR_SET_DUMPABLE, 0);
     ok(Step::Guard, sys::prctl(sys::PR_SET_CHILD_SUBREAPER, 1))?;
     // Ignored, it would have the kernel reap our children before we know how they ended.
     sys::dispose(sys::SIGCHLD, false);
@@ -75,7 +77,7 @@ fn prepare(socket: Fd, start: &Start, leaf_path: *const c_char) -> Result<Hold, 
     let locked_in = if has(wire::LANDLOCK) { Some(lock_in().map_err(|e| (Step::Contain, e))?) } else { None };
     let mut twin = None;
     if has(wire::TWIN) && !guards_namespace {
-        twin = Some(twin::split(socket, start, leaf_path, locked_in).map_err(|error| (Step::Guard, error))?);
+        twin = Some(twin::split(socket, start, leaf_path, locked_in).map_err(|error| (Step::Clone, error))?);
         if locked_in.is_some() {
             // The outer guard is in a domain around ours: who is in ours cannot signal it.
             ok(Step::Contain, sys::landlock_signals())?;
@@ -84,6 +86,10 @@ fn prepare(socket: Fd, start: &Start, leaf_path: *const c_char) -> Result<Hold, 
     let mut hold = Hold::new(socket, start, leaf_path, locked_in);
     ok(Step::Guard, hold.watch_children())?;
     hold.join(twin);
+    hold.open_what_ending_needs();
+    if !hold.can_end_it() {
+        return Err((Step::Contain, sys::ENODEV));
+    }
     Ok(hold)
 }
 
@@ -134,7 +140,6 @@ fn started(mut hold: Hold, start: &Start, words: &Words) -> ! {
     // Out of the host's group, where a signal to the group would reach us too. Not before the leader, which may be
     // to stay there.
     sys::setpgid();
-    hold.open_what_ending_needs();
     close_all_but_all_of(&hold);
     // SAFETY: a string constant.
     unsafe { sys::chdir(c"/".as_ptr()) };

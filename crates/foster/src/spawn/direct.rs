@@ -57,9 +57,21 @@ pub(super) fn signal_state() -> SignalState {
     state
 }
 
-/// Runs `act` with every signal of this thread blocked.
+/// Runs `act` with every signal of this thread blocked: for a moment.
 pub(crate) fn with_signals_blocked<T>(act: impl FnOnce() -> T) -> T {
-    let before = change_mask(Some(!0));
+    with_mask(!0, act)
+}
+
+/// Runs `act` with every signal of this thread blocked that is not the C library's own: for a thread that stays. With
+/// those, `setuid(3)` and its like, in any thread of the host, ask each thread and wait for its answer.
+pub(crate) fn with_user_signals_blocked<T>(act: impl FnOnce() -> T) -> T {
+    let own: &[i32] = if cfg!(target_env = "musl") { &[32, 33, 34] } else { &[32, 33] };
+    let mask = own.iter().fold(!0, |mask, signal| mask & !(1 << (signal - 1)));
+    with_mask(mask, act)
+}
+
+fn with_mask<T>(mask: u64, act: impl FnOnce() -> T) -> T {
+    let before = change_mask(Some(mask));
     let result = act();
     change_mask(Some(before));
     result

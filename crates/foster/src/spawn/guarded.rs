@@ -20,7 +20,7 @@ use crate::tree::guarded::{Guarded, Parts};
 use crate::tree::strategy::{Refused, Strategy};
 use crate::tree::{Tree, choice};
 use crate::watch::Watch;
-use crate::{Command, Group, Mechanism, Tried};
+use crate::{Command, Group, Mechanism, Status, Tried};
 
 /// Starts a leader that a guard holds, with this mechanism.
 pub(super) fn start(
@@ -118,6 +118,9 @@ impl Strategy {
         for (index, image) in images.iter() {
             match launch(ready, self, extra, image) {
                 Ok(launched) => return Ok(launched),
+                Err(Failed::Step(Step::Guard, errno)) if guard::may_pass(Some(errno)) => {
+                    return Err(Failed::Os(io::Error::from_raw_os_error(errno)));
+                }
                 // The guard itself could not be started: another way may do.
                 Err(Failed::Step(Step::Guard, errno)) => {
                     why = io::Error::from_raw_os_error(errno);
@@ -213,7 +216,9 @@ fn launch(ready: &Ready<'_>, strategy: &Strategy, extra: u64, image: &Image) -> 
     drop(theirs);
     let (guard_pid, guard) = cloned.map_err(|error| match (strategy, error.raw_os_error()) {
         // No such namespace here: not permitted, or as many as are allowed, or none at all.
-        (Strategy::Namespace(_), Some(errno)) if errno != libc::EAGAIN => Failed::Step(Step::Contain, errno),
+        (Strategy::Namespace(_), Some(errno)) if !guard::may_pass(Some(errno)) => {
+            Failed::Step(Step::Contain, errno)
+        }
         _ => Failed::Os(error),
     })?;
     answered(link, guard, number_of(guard_pid), strategy)
@@ -221,18 +226,24 @@ fn launch(ready: &Ready<'_>, strategy: &Strategy, extra: u64, image: &Image) -> 
 
 /// The guard runs, and says whether the leader does.
 fn answered(link: Link, guard: Watch, guard_pid: u32, strategy: &Strategy) -> Result<Launched, Failed> {
-    let (news, pidfd) = match link.wait() {
+    let (news, pidfd) = match link.wait_for_start(&guard) {
         Came::News(news, pidfd) => (news, pidfd),
         Came::Nothing | Came::End => {
-            guard.wait_dead();
-            return Err(Failed::Step(Step::Guard, libc::ENOEXEC));
+            // Not a guard of ours, which would have said something; unless it was killed. Then the leader may have run,
+            // and is not started once more.
+            return Err(match guard.wait_dead() {
+                Some(Status::Exited(_)) => Failed::Step(Step::Guard, libc::ENOEXEC),
+                _ => Failed::Os(io::Error::other("its guard was killed while it started; start it again")),
+            });
         }
     };
     match (news, pidfd) {
         (FromGuard::Started { pid, guard: holder, joined }, Some(pidfd)) => {
             strategy.note_start(joined);
             let pidfd = Watch::from_descriptor(pidfd);
-            let leader = if pid == 0 { pidfd.pid().unwrap_or(0) } else { pid };
+            // By our own count: the guard's is another in a pid namespace of its own, which a host may also have made
+            // for its children.
+            let leader = pidfd.pid().unwrap_or(pid);
             if pid == 0 {
                 link.send(ToGuard::Noted).map_err(Failed::Os)?;
             }
@@ -247,12 +258,23 @@ fn answered(link: Link, guard: Watch, guard_pid: u32, strategy: &Strategy) -> Re
                 _ => Failed::Step(step, errno),
             })
         }
+        // The pidfd found no place in our table.
+        (FromGuard::Started { .. }, None) => {
+            end(&link, &guard);
+            Err(Failed::Os(io::Error::from_raw_os_error(libc::EMFILE)))
+        }
         _ => {
-            _ = guard.signal(crate::Signal::KILL);
-            guard.wait_dead();
+            end(&link, &guard);
             Err(Failed::Step(Step::Guard, libc::EPROTO))
         }
     }
+}
+
+/// Ends what a guard holds, and the guard.
+fn end(link: &Link, guard: &Watch) {
+    _ = link.send(ToGuard::Kill);
+    while let Came::News(..) | Came::Nothing = link.wait_for_start(guard) {}
+    guard.wait_dead();
 }
 
 fn number_of(pid: Pid) -> u32 {

@@ -143,7 +143,7 @@ impl Tree for Guarded {
     }
 
     fn watched(&self) -> Vec<BorrowedFd<'_>> {
-        vec![self.parts.link.as_fd(), self.parts.guard.as_fd()]
+        vec![self.parts.link.as_fd(), self.parts.guard.as_fd(), self.parts.pidfd.as_fd()]
     }
 
     fn hear(&mut self) -> Vec<Heard> {
@@ -157,6 +157,10 @@ impl Tree for Guarded {
                     heard.push(Heard::GuardLost);
                 }
             }
+        }
+        if self.ended.is_none() && !self.lost && !self.empty && self.parts.pidfd.is_dead() {
+            // The guard will say so in a moment; unless somebody has stopped it.
+            _ = self.parts.guard.signal(Signal::CONT);
         }
         heard
     }
@@ -227,6 +231,15 @@ impl Tree for Guarded {
             Strategy::Freezer(_) | Strategy::Landlock | Strategy::Namespace(_) => Ok(()),
         };
         leader.and(group).and(told).and(leaf)
+    }
+
+    fn kill_again(&mut self) {
+        match &self.parts.strategy {
+            Strategy::Cgroup(leaf) | Strategy::Freezer(leaf) => _ = leaf.kill(),
+            // It may be a tracer that holds the guard back, and everybody with it.
+            Strategy::Namespace(_) => _ = self.parts.guard.signal(Signal::KILL),
+            Strategy::Landlock | Strategy::Subreaper => _ = self.each_descendant(Signal::KILL, |_| true),
+        }
     }
 
     fn detach(&mut self) {

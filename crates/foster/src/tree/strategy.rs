@@ -111,7 +111,9 @@ impl Strategy {
         match self {
             // Another command may bring the `no_new_privs` that this one lacked.
             Strategy::Landlock => errno != libc::EPERM,
-            Strategy::Namespace(_) => true,
+            Strategy::Namespace(_) => {
+                matches!(errno, libc::EACCES | libc::EPERM | libc::EINVAL | libc::ENOSYS)
+            }
             Strategy::Cgroup(_) | Strategy::Freezer(_) => {
                 matches!(errno, libc::EACCES | libc::EPERM | libc::EOPNOTSUPP)
             }

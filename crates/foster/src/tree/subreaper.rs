@@ -4,6 +4,7 @@
 use std::fs;
 
 use super::leaf::Refused;
+use crate::guard;
 use crate::{Mechanism, Survives, Tried};
 
 /// Whether `/proc` tells a process who its children are, and counts as we do.
@@ -13,13 +14,16 @@ pub(super) fn look() -> Result<(), Refused> {
         let tried = Tried { mechanism: Mechanism::Subreaper, step, errno, hint: hint(errno) };
         Err(Refused::NotHere { tried, lasting: true })
     };
+    let lacking = |error: &std::io::Error| guard::may_pass(error.raw_os_error());
     match fs::read_link("/proc/self") {
         Ok(us) if us.to_str().and_then(|us| us.parse().ok()) == Some(std::process::id()) => {}
         Ok(_) => return tried("read /proc, which shows another pid namespace", None),
+        Err(error) if lacking(&error) => return Err(Refused::Error(error)),
         Err(error) => return tried("read /proc/self", error.raw_os_error()),
     }
     match fs::File::open("/proc/thread-self/children") {
         Ok(_) => Ok(()),
+        Err(error) if lacking(&error) => Err(Refused::Error(error)),
         Err(error) => tried("read /proc/thread-self/children", error.raw_os_error()),
     }
 }

@@ -106,11 +106,13 @@ impl Pidfd {
         }
     }
 
-    /// Blocks until it is dead, and reaps it.
-    pub(crate) fn wait_dead(&self) {
-        while let Err(error) = self.waitid(libc::WEXITED) {
-            if error.kind() != io::ErrorKind::Interrupted {
-                return;
+    /// Blocks until it is dead, and reaps it; `None` if somebody else did.
+    pub(crate) fn wait_dead(&self) -> Option<Status> {
+        loop {
+            match self.waitid(libc::WEXITED) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return None,
+                Ok(ended) => return ended.map(|(info, _)| info.status()),
             }
         }
     }
@@ -181,7 +183,7 @@ impl Pidfd {
         if sent == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 
-    fn is_dead(&self) -> bool {
+    pub(crate) fn is_dead(&self) -> bool {
         let mut polled = [rustix::event::PollFd::new(&self.0, rustix::event::PollFlags::IN)];
         let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
         matches!(rustix::event::poll(&mut polled, Some(&now)), Ok(1))
