@@ -62,12 +62,12 @@ pub(crate) fn with_signals_blocked<T>(act: impl FnOnce() -> T) -> T {
     with_mask(!0, act)
 }
 
-/// Runs `act` with every signal of this thread blocked that is not the C library's own: for a thread that stays. With
-/// those, `setuid(3)` and its like, in any thread of the host, ask each thread and wait for its answer.
+/// Runs `act` with every signal of this thread blocked but one, for a thread that stays: the one by which the C library
+/// asks each thread to take part in `setuid(3)` and its like, and waits for its answer. A host that blocks that too is
+/// taken at its word.
 pub(crate) fn with_user_signals_blocked<T>(act: impl FnOnce() -> T) -> T {
-    let own: &[i32] = if cfg!(target_env = "musl") { &[32, 33, 34] } else { &[32, 33] };
-    let mask = own.iter().fold(!0, |mask, signal| mask & !(1 << (signal - 1)));
-    with_mask(mask, act)
+    let asks_each = if cfg!(target_env = "musl") { 34 } else { 33 };
+    with_mask(change_mask(None) | !(1 << (asks_each - 1)), act)
 }
 
 fn with_mask<T>(mask: u64, act: impl FnOnce() -> T) -> T {
