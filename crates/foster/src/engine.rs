@@ -358,12 +358,9 @@ impl Engine {
             next_id: AtomicU64::new(TIMER + 1),
         });
         let ours = engine.clone();
-        // The thread inherits the mask: no signal of the host is ever handled on it.
-        let work = move || {
-            // Once more: glibc unblocks in a new thread the signal that it cancels threads with.
-            spawn::with_user_signals_blocked(|| ours.work());
-        };
-        spawn::with_user_signals_blocked(|| thread::Builder::new().name("foster".to_string()).spawn(work))?;
+        // No signal of the host's is ever handled on it.
+        let thread = thread::Builder::new().name("foster".to_string());
+        spawn::start_thread(thread, move || ours.work())?;
         Ok(engine)
     }
 

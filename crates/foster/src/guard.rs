@@ -25,7 +25,7 @@ use rustix::process::{PidfdFlags, Resource, getpid, getrlimit, pidfd_open};
 
 use crate::GuardProgram;
 use crate::Signal;
-use crate::spawn::with_user_signals_blocked;
+use crate::spawn::start_thread;
 use crate::watch::Watch;
 
 pub(crate) mod hold;
@@ -227,9 +227,8 @@ fn bell() -> io::Result<OwnedFd> {
     let (ours, theirs) = link()?;
     let (left, has_left) = mpsc::channel();
     let number = theirs.as_raw_fd();
-    let ring = move || with_user_signals_blocked(|| ring(number, &left));
     let thread = thread::Builder::new().name("foster-bell".to_string()).stack_size(64 * 1024);
-    with_user_signals_blocked(|| thread.spawn(ring))?;
+    start_thread(thread, move || ring(number, &left))?;
     has_left.recv().map_err(|_| Errno::NOSYS)??;
     // It has its own copy now: if it ends, we read the end.
     drop(theirs);

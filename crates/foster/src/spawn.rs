@@ -20,7 +20,7 @@ mod streams;
 mod vfork;
 mod words;
 
-pub(crate) use direct::{with_signals_blocked, with_user_signals_blocked};
+pub(crate) use direct::{start_thread, with_signals_blocked};
 pub(crate) use guarded::look as look_at;
 pub(crate) use vfork::stillborn;
 

@@ -62,12 +62,17 @@ pub(crate) fn with_signals_blocked<T>(act: impl FnOnce() -> T) -> T {
     with_mask(!0, act)
 }
 
-/// Runs `act` with every signal of this thread blocked but one, for a thread that stays: the one by which the C library
-/// asks each thread to take part in `setuid(3)` and its like, and waits for its answer. A host that blocks that too is
-/// taken at its word.
-pub(crate) fn with_user_signals_blocked<T>(act: impl FnOnce() -> T) -> T {
+/// Starts a thread that stays, with every signal blocked but one: the one by which the C library asks each thread to take
+/// part in `setuid(3)` and its like, and waits for its answer. A host whose thread blocks that too is taken at its word.
+pub(crate) fn start_thread(
+    thread: std::thread::Builder,
+    work: impl FnOnce() + Send + 'static,
+) -> io::Result<()> {
     let asks_each = if cfg!(target_env = "musl") { 34 } else { 33 };
-    with_mask(change_mask(None) | !(1 << (asks_each - 1)), act)
+    let mask = change_mask(None) | !(1 << (asks_each - 1));
+    // Once more in the thread: the first start of a thread unblocks that signal, and each the one that cancels threads.
+    with_mask(mask, || thread.spawn(move || with_mask(mask, work)))?;
+    Ok(())
 }
 
 fn with_mask<T>(mask: u64, act: impl FnOnce() -> T) -> T {
