@@ -2,8 +2,8 @@
 
 use std::fs::File;
 
-use foster::{Command, Containment, ErrorKind, Mechanism, Status};
-use puppet::{DEADLINE, alone, puppet, set_our_group, within};
+use foster::{Command, Containment, ErrorKind, Mechanism, Signal, Status};
+use puppet::{Actor, DEADLINE, alone, puppet, set_our_group, within};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 #[test]
@@ -74,4 +74,18 @@ fn what_it_lacks_for_a_moment_it_does_not_lack_for_ever() {
         assert_eq!(child.containment().mechanism, Mechanism::Subreaper);
         within(&child.gone());
     });
+}
+
+#[test]
+fn it_hears_the_end_of_a_namespace_whose_init_is_killed() {
+    // The init closes its socket before it has torn the namespace down: in between it is neither there nor reaped.
+    for _ in 0..60 {
+        let Ok(child) = puppet("wait").containment(Containment::Sealed).spawn() else {
+            assert!(std::env::var_os("FOSTER_CI").is_none(), "a pid namespace can be made in CI");
+            return eprintln!("not run: no pid namespace can be made");
+        };
+        let guard = child.containment().guard.expect("it has one");
+        Actor::of(guard.pid).signal(Signal::KILL);
+        within(&child.gone());
+    }
 }
