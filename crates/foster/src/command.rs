@@ -38,6 +38,8 @@ use crate::{Child, Containment, Error, Leftovers, Level, Policy, Signal, SignalS
 /// assert_eq!(command.get_policy(), &foster::Policy::default());
 /// assert_eq!(command.get_group(), Group::Own);
 /// assert_eq!(command.get_containment(), foster::Containment::Auto);
+/// assert_eq!(command.get_required(), None);
+/// assert!(!command.has_twin() && !command.has_no_new_privs());
 /// assert_eq!(command.get_current_dir(), None);
 /// assert_eq!(command.get_envs().count(), 0);
 /// assert!(matches!(Stdio::default(), Stdio::Inherit));
@@ -387,6 +389,21 @@ impl Command {
     /// What is to hold the tree.
     pub fn get_containment(&self) -> Containment {
         self.containment
+    }
+
+    /// How firmly the tree must be held, if that was required.
+    pub fn get_required(&self) -> Option<Level> {
+        self.require
+    }
+
+    /// Whether its guard is to have a twin.
+    pub fn has_twin(&self) -> bool {
+        self.twin
+    }
+
+    /// Whether the program is to get no privileges by `execve(2)`.
+    pub fn has_no_new_privs(&self) -> bool {
+        self.no_new_privs
     }
 
     /// The policy.

@@ -14,71 +14,7 @@ pub(crate) type Fd = i32;
 /// A result as the kernel gives it: the negated errno, or what was asked for.
 pub(crate) type Ret = isize;
 
-#[cfg(target_arch = "x86_64")]
-mod number {
-    pub(super) const READ: usize = 0;
-    pub(super) const WRITE: usize = 1;
-    pub(super) const CLOSE: usize = 3;
-    pub(super) const LSEEK: usize = 8;
-    pub(super) const MMAP: usize = 9;
-    pub(super) const RT_SIGACTION: usize = 13;
-    pub(super) const RT_SIGPROCMASK: usize = 14;
-    pub(super) const IOCTL: usize = 16;
-    pub(super) const GETPID: usize = 39;
-    pub(super) const RECVFROM: usize = 45;
-    pub(super) const SENDMSG: usize = 46;
-    pub(super) const CLONE: usize = 56;
-    pub(super) const EXECVE: usize = 59;
-    pub(super) const KILL: usize = 62;
-    pub(super) const FCNTL: usize = 72;
-    pub(super) const CHDIR: usize = 80;
-    pub(super) const SETPGID: usize = 109;
-    pub(super) const GETPPID: usize = 110;
-    pub(super) const SETSID: usize = 112;
-    pub(super) const SCHED_SETSCHEDULER: usize = 144;
-    pub(super) const PRCTL: usize = 157;
-    pub(super) const CLOCK_GETTIME: usize = 228;
-    pub(super) const EXIT_GROUP: usize = 231;
-    pub(super) const WAITID: usize = 247;
-    pub(super) const OPENAT: usize = 257;
-    pub(super) const UNLINKAT: usize = 263;
-    pub(super) const READLINKAT: usize = 267;
-    pub(super) const PPOLL: usize = 271;
-    pub(super) const SIGNALFD4: usize = 289;
-}
-
-#[cfg(target_arch = "aarch64")]
-mod number {
-    pub(super) const FCNTL: usize = 25;
-    pub(super) const IOCTL: usize = 29;
-    pub(super) const UNLINKAT: usize = 35;
-    pub(super) const CHDIR: usize = 49;
-    pub(super) const OPENAT: usize = 56;
-    pub(super) const CLOSE: usize = 57;
-    pub(super) const LSEEK: usize = 62;
-    pub(super) const READ: usize = 63;
-    pub(super) const WRITE: usize = 64;
-    pub(super) const PPOLL: usize = 73;
-    pub(super) const SIGNALFD4: usize = 74;
-    pub(super) const READLINKAT: usize = 78;
-    pub(super) const EXIT_GROUP: usize = 94;
-    pub(super) const WAITID: usize = 95;
-    pub(super) const CLOCK_GETTIME: usize = 113;
-    pub(super) const SCHED_SETSCHEDULER: usize = 119;
-    pub(super) const KILL: usize = 129;
-    pub(super) const RT_SIGACTION: usize = 134;
-    pub(super) const RT_SIGPROCMASK: usize = 135;
-    pub(super) const SETPGID: usize = 154;
-    pub(super) const SETSID: usize = 157;
-    pub(super) const PRCTL: usize = 167;
-    pub(super) const GETPID: usize = 172;
-    pub(super) const GETPPID: usize = 173;
-    pub(super) const RECVFROM: usize = 207;
-    pub(super) const SENDMSG: usize = 211;
-    pub(super) const CLONE: usize = 220;
-    pub(super) const EXECVE: usize = 221;
-    pub(super) const MMAP: usize = 222;
-}
+mod number;
 
 // These have one number everywhere.
 const PIDFD_SEND_SIGNAL: usize = 424;

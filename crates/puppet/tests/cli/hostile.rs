@@ -181,3 +181,23 @@ fn f40_a_program_that_stops_itself_does_not_outlive_its_time() {
         assert_eq!(stage.exit().status, Status::Exited(124), "{contain}");
     }
 }
+
+#[test]
+fn what_cannot_be_kept_is_refused_and_not_passed_over() {
+    let folder = scratch("refused");
+    let refused = |guard: Option<&str>, options: &[&str], why: &str| {
+        let mut command = StdCommand::new(foster());
+        command.arg("run").args(options).args(["--", "sh", "-c", "echo started"]).current_dir(&folder);
+        if let Some(guard) = guard {
+            command.env("FOSTER_GUARD", guard);
+        }
+        let output = command.output().expect("foster starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(125), &b""[..]), "{said}");
+        assert!(said.contains(why) && said.lines().count() == 1, "{said}");
+    };
+    refused(None, &["--twin", "--contain", "group"], "--twin");
+    refused(None, &["--report", "one", "--events", "./one"], "the same file");
+    refused(Some("magic"), &[], "FOSTER_GUARD=magic");
+    refused(None, &["--contain", "init"], "PID 1");
+}

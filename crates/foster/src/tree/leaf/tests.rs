@@ -457,43 +457,6 @@ fn a_leaf_is_made_under_our_own_cgroup() {
     }
 }
 
-/// `cargo test -p foster --lib --release -- --ignored --nocapture what_a_leaf_costs`
-#[test]
-#[ignore = "it measures"]
-fn what_a_leaf_costs() {
-    const TIMES: usize = 2000;
-    for lab in KINDS.into_iter().filter_map(Lab::new) {
-        let mut took = [const { Vec::new() }; 5];
-        for _ in 0..TIMES {
-            let start = Instant::now();
-            let place = place::own(lab.0.kind);
-            took[0].push(start.elapsed());
-            assert!(place.is_ok());
-            let start = Instant::now();
-            let leaf = lab.leaf();
-            took[1].push(start.elapsed());
-            let start = Instant::now();
-            assert!(leaf.is_empty());
-            took[2].push(start.elapsed());
-            let start = Instant::now();
-            leaf.kill().expect("ours");
-            took[3].push(start.elapsed());
-            let start = Instant::now();
-            assert!(leaf.remove());
-            took[4].push(start.elapsed());
-        }
-        for (what, mut took) in
-            ["own", "create_in", "is_empty", "kill (of nobody)", "remove"].into_iter().zip(took)
-        {
-            took.sort_unstable();
-            println!("{:?} {what}: p50 {:?} p99 {:?}", lab.0.kind, took[TIMES / 2], took[TIMES * 99 / 100]);
-        }
-        let start = Instant::now();
-        _ = sweep_in(&lab.0, &place::own(lab.0.kind).expect("here").path, Duration::from_secs(10), NOT_LONG);
-        println!("{:?} sweep of nothing: {:?}", lab.0.kind, start.elapsed());
-    }
-}
-
 const LAB: &str = "FOSTER_TEST_LEAF_LAB";
 
 /// This very test program as an owner of a leaf.
