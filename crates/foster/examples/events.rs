@@ -2,11 +2,11 @@
 
 use std::io::{BufRead, BufReader};
 
-use foster::{Command, Error, EventKind, Stdio};
+use foster::{Command, Error, EventKind, Sink};
 
 fn main() -> Result<(), Error> {
     let child = Command::shell("trap 'echo bye; exit 0' TERM; echo ready; while :; do sleep 0.05; done")
-        .stdout(Stdio::Piped)
+        .stdout(Sink::Piped)
         .spawn()?;
 
     let told = std::thread::spawn({

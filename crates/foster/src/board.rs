@@ -1,4 +1,4 @@
-//! What is known of one run: posted once, read by many, from threads and from tasks of any runtime.
+//! A board: something that is changed by one and read by many, from threads and from tasks of any runtime.
 //!
 //! Threads sleep on a condition variable, tasks leave a waker; neither holds anything that the other needs, and a
 //! reader who comes late reads the same as one who came early. Wakers are run without a lock held, since they are
@@ -6,71 +6,60 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use tracing::debug;
-use tracing::level_filters::LevelFilter;
 
-use crate::{Event, EventKind, Exit, Proof, Stuck};
+use crate::Event;
 
 #[derive(Debug, Default)]
-pub(crate) struct Board {
-    state: Mutex<State>,
+pub(crate) struct Board<T> {
+    state: Mutex<State<T>>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct State {
-    pub(crate) exit: Option<Exit>,
-    /// `Err` while the tree is stuck, `Ok` once nothing is left of it.
-    pub(crate) end: Option<Result<Proof, Stuck>>,
-    pub(crate) events: Vec<Event>,
+struct State<T> {
+    value: T,
     wakers: BTreeMap<u64, Waker>,
     next_key: u64,
     /// How many threads sleep.
     sleepers: usize,
 }
 
-/// After so many events a run's log takes no more [`EventKind::Signalled`], so that a program that is sent signals
-/// for months does not fill our memory. All other kinds happen a few times in a life.
-const LOG: usize = 4096;
-
-impl Board {
-    /// Posts, and gives back who must be woken, and what is to be logged, once the caller holds no lock.
-    pub(crate) fn post<'a>(&'a self, label: &'a str, event: Event) -> Wake<'a> {
-        let mut log = Vec::new();
-        if LevelFilter::current() >= LevelFilter::DEBUG {
-            log.push((label, event.clone()));
-        }
+impl<T> Board<T> {
+    /// Changes what stands there, and gives back who must be woken, once the caller holds no lock.
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut T) -> R) -> (R, Wake<'_>) {
         let mut state = self.state();
-        match &event.kind {
-            EventKind::Exited(exit) => state.exit = Some(exit.clone()),
-            EventKind::Stuck(stuck) => state.end = Some(Err(stuck.clone())),
-            EventKind::Gone(proof) => state.end = Some(Ok(*proof)),
-            EventKind::Signalled(_) if state.events.len() >= LOG => {
-                return Wake { threads: None, tasks: Vec::new(), log };
-            }
-            _ => {}
-        }
-        state.events.push(event);
-        Wake {
+        let result = change(&mut state.value);
+        let wake = Wake {
             threads: (state.sleepers > 0).then_some(&self.changed),
             tasks: std::mem::take(&mut state.wakers).into_values().collect(),
-            log,
-        }
+            log: Vec::new(),
+        };
+        (result, wake)
     }
 
-    pub(crate) fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
-        look(&self.state())
+    /// Changes what nobody waits for.
+    pub(crate) fn change_quietly<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
+        change(&mut self.state().value)
     }
 
-    /// Blocks until `look` sees something, or the deadline passes.
-    pub(crate) fn wait<T>(&self, deadline: Option<Instant>, look: impl Fn(&State) -> Option<T>) -> Option<T> {
+    pub(crate) fn read<R>(&self, look: impl FnOnce(&T) -> R) -> R {
+        look(&self.state().value)
+    }
+
+    /// Blocks until `look` sees something, or the deadline passes. It may take what it sees: nobody is woken for that.
+    pub(crate) fn wait<R>(
+        &self,
+        deadline: Option<Instant>,
+        mut look: impl FnMut(&mut T) -> Option<R>,
+    ) -> Option<R> {
         let mut state = self.state();
         loop {
-            if let Some(seen) = look(&state) {
+            if let Some(seen) = look(&mut state.value) {
                 return Some(seen);
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -88,20 +77,20 @@ impl Board {
         }
     }
 
-    /// The same for a task. `key` is the task's place on the board; it is given back by [`Board::forget`].
-    pub(crate) fn poll<T>(
+    /// The same for a task. `place` is the task's place on the board; it is given back by [`Board::forget`].
+    pub(crate) fn poll<R>(
         &self,
-        key: &mut Option<u64>,
+        place: &mut Option<u64>,
         context: &mut Context<'_>,
-        look: impl FnOnce(&State) -> Option<T>,
-    ) -> Poll<T> {
+        look: impl FnOnce(&mut T) -> Option<R>,
+    ) -> Poll<R> {
         // Cloning a waker is somebody else's code too: before the lock.
         let waker = context.waker().clone();
         let mut state = self.state();
-        if let Some(seen) = look(&state) {
+        if let Some(seen) = look(&mut state.value) {
             return Poll::Ready(seen);
         }
-        let key = *key.get_or_insert_with(|| {
+        let key = *place.get_or_insert_with(|| {
             state.next_key += 1;
             state.next_key
         });
@@ -113,16 +102,34 @@ impl Board {
     }
 
     /// A task that is no longer interested takes its waker back.
-    pub(crate) fn forget(&self, key: Option<u64>) {
-        if let Some(key) = key {
+    pub(crate) fn forget(&self, place: Option<u64>) {
+        if let Some(key) = place {
             let waker = self.state().wakers.remove(&key);
             drop(waker);
         }
     }
 
+    /// What is seen, when it is there: for a task that has no future of its own to keep its place in.
+    pub(crate) async fn seen<R>(&self, mut look: impl FnMut(&mut T) -> Option<R>) -> R {
+        let mut place = Place { board: self, key: None };
+        std::future::poll_fn(|context| place.board.poll(&mut place.key, context, &mut look)).await
+    }
+
     /// No user code runs under the lock, so a poisoned one is whole.
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A task's place on the board, given back also when its future is dropped.
+struct Place<'a, T> {
+    board: &'a Board<T>,
+    key: Option<u64>,
+}
+
+impl<T> Drop for Place<'_, T> {
+    fn drop(&mut self) {
+        self.board.forget(self.key);
     }
 }
 
@@ -133,7 +140,7 @@ impl Board {
 pub(crate) struct Wake<'a> {
     threads: Option<&'a Condvar>,
     tasks: Vec<Waker>,
-    log: Vec<(&'a str, Event)>,
+    log: Vec<(Arc<str>, Event)>,
 }
 
 impl<'a> Wake<'a> {
@@ -141,6 +148,11 @@ impl<'a> Wake<'a> {
         self.threads = self.threads.or(more.threads.take());
         self.tasks.append(&mut more.tasks);
         self.log.append(&mut more.log);
+    }
+
+    /// Of which run what is to be logged.
+    pub(crate) fn log(&mut self, run: &Arc<str>, event: Event) {
+        self.log.push((run.clone(), event));
     }
 }
 
@@ -154,7 +166,7 @@ impl Drop for Wake<'_> {
             _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
         }
         for (run, event) in self.log.drain(..) {
-            _ = catch_unwind(|| debug!(run, event = ?event.kind, "event"));
+            _ = catch_unwind(|| debug!(run = &*run, event = ?event.kind, "event"));
         }
     }
 }

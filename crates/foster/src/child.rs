@@ -9,11 +9,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::engine::{Engine, Run};
+use crate::board::Board;
+use crate::collected::{Chunks, Collected, Lines};
+use crate::engine::Engine;
 use crate::error::short;
+use crate::known::Known;
 use crate::lifecycle::Order;
-use crate::spawn::{self, Started};
-use crate::{Command, Contained, Error, ErrorKind, Event, EventKind, Exit, Proof, Signal, Stuck};
+use crate::output::drain::Drain;
+use crate::pump::{Feed, Pump, Queue, Reader};
+use crate::run::{Run, Streams};
+use crate::spawn::{self, Ours, Started, Stdin};
+use crate::{
+    Captured, Command, Contained, Error, ErrorKind, Event, EventKind, Exit, Proof, Signal, Stream, Stuck,
+};
 
 /// A handle on one run. Clones are handles on the same run; all may be used from any thread or task at any time.
 ///
@@ -42,11 +50,35 @@ struct Handle {
     pipes: Mutex<Pipes>,
 }
 
+/// What the caller may take.
 #[derive(Debug)]
 struct Pipes {
     stdin: Option<ChildStdin>,
     stdout: Option<ChildStdout>,
     stderr: Option<ChildStderr>,
+    streamed: Option<Arc<Queue>>,
+}
+
+/// Begins to read what we are to read, and to feed what we are to feed.
+fn attend(reader: &Reader, ours: Ours) -> io::Result<(Pipes, Streams)> {
+    let Ours { stdin, piped: [stdout, stderr], plans } = ours;
+    let streamed = plans.iter().any(|plan| plan.streamed).then(|| reader.queue.clone());
+    let start = |plan| Pump::start(reader.clone(), plan);
+    let pumps = plans.into_iter().map(start).collect::<io::Result<_>>()?;
+    let (mut piped, mut feed, mut held_open) = (None, None, None);
+    match stdin {
+        Stdin::None => {}
+        Stdin::Piped(ours) => piped = Some(ours),
+        Stdin::HeldOpen(ours) => held_open = Some(ours),
+        Stdin::Fed(rest) => feed = Some(Feed::start(reader.engine, rest)?),
+    }
+    let pipes = Pipes {
+        stdin: piped.map(ChildStdin::from),
+        stdout: stdout.map(ChildStdout::from),
+        stderr: stderr.map(ChildStderr::from),
+        streamed,
+    };
+    Ok((pipes, Streams { pumps, feed, held_open: Mutex::new(held_open) }))
 }
 
 impl Child {
@@ -56,17 +88,26 @@ impl Child {
         };
         let engine = Engine::get().map_err(refused)?;
         let now = (Instant::now(), SystemTime::now());
-        let Started { tree, stdin, stdout, stderr } = spawn::start(command)?;
+        let Started { mut tree, ours } = spawn::start(command)?;
         let (pid, contained) = (tree.leader(), tree.contained());
         let policy = command.policy.clone();
         let splay = policy.splay;
-        let label = command.get_label().into();
-        let run = Run::admit(engine, label, policy, tree, now).map_err(refused)?;
-        let pipes = Mutex::new(Pipes {
-            stdin: stdin.map(ChildStdin::from),
-            stdout: stdout.map(ChildStdout::from),
-            stderr: stderr.map(ChildStderr::from),
-        });
+        let reader = Reader {
+            engine,
+            label: command.get_label().into(),
+            board: Arc::default(),
+            queue: Arc::default(),
+            drain: Drain::new(policy.drain, policy.drain_max),
+        };
+        let (pipes, streams) = match attend(&reader, ours) {
+            Ok(attended) => attended,
+            Err(error) => {
+                tree.discard();
+                return Err(refused(error));
+            }
+        };
+        let Reader { label, board, .. } = reader;
+        let run = Run::admit(engine, label, board, policy, tree, streams, now).map_err(refused)?;
         Ok(Child(Arc::new(Handle {
             run,
             pid,
@@ -74,13 +115,13 @@ impl Child {
             splay,
             detached: AtomicBool::new(false),
             holder: std::process::id(),
-            pipes,
+            pipes: Mutex::new(pipes),
         })))
     }
 
     /// The leader's pid, or `None` once it is known to be dead: then the number may be somebody else's.
     pub fn pid(&self) -> Option<u32> {
-        self.0.run.board.read(|state| state.exit.is_none()).then_some(self.0.pid)
+        (!self.0.run.board.read(Known::is_dead)).then_some(self.0.pid)
     }
 
     /// The command's label; see [`Command::label`].
@@ -163,7 +204,7 @@ impl Child {
     /// The exit, if it is known: the leader is dead.
     pub fn try_wait(&self) -> Option<Exit> {
         self.exit().or_else(|| {
-            self.0.run.look(false);
+            self.0.run.look_now();
             self.exit()
         })
     }
@@ -203,19 +244,53 @@ impl Child {
         self.0.run.stopped()
     }
 
-    /// Our end of the program's input, if it was [`Piped`](crate::Stdio::Piped) and nobody has taken it.
+    /// How the run ended and what was captured of its output, to wait for or to await: once the leader is dead, and its
+    /// output was read to the end, or long enough by [`Policy::drain`](crate::Policy::drain). It gives no order, and may be
+    /// asked for any number of times.
+    #[doc(alias = "wait_with_output")]
+    pub fn output(&self) -> Collected {
+        Collected::new(self.clone())
+    }
+
+    /// What has been captured of this stream so far: a copy, while it runs. `None` where it is not captured, or once the
+    /// capture is over: then [`output`](Child::output) has it.
+    pub fn captured(&self, stream: Stream) -> Option<Captured> {
+        self.0.run.captured_so_far(stream)
+    }
+
+    /// What the streams bring whose sink is [`Sink::Streamed`](crate::Sink::Streamed), by lines: an iterator that blocks,
+    /// and a [`next_line`](Lines::next_line) for tasks. `None` where there is no such stream, and for all but the first who
+    /// ask, by lines or by chunks.
+    pub fn take_lines(&self) -> Option<Lines> {
+        self.take_streamed().map(Lines::new)
+    }
+
+    /// As [`take_lines`](Child::take_lines), in the pieces in which it comes.
+    pub fn take_chunks(&self) -> Option<Chunks> {
+        self.take_streamed().map(Chunks::new)
+    }
+
+    fn take_streamed(&self) -> Option<Arc<Queue>> {
+        self.pipes(|pipes| pipes.streamed.take())
+    }
+
+    /// Our end of the program's input, if it was [`Piped`](crate::Input::Piped) and nobody has taken it.
     pub fn take_stdin(&self) -> Option<ChildStdin> {
         self.pipes(|pipes| pipes.stdin.take())
     }
 
-    /// Our end of the program's output, if it was [`Piped`](crate::Stdio::Piped) and nobody has taken it.
+    /// Our end of the program's output, if it was [`Piped`](crate::Sink::Piped) and nobody has taken it.
     pub fn take_stdout(&self) -> Option<ChildStdout> {
         self.pipes(|pipes| pipes.stdout.take())
     }
 
-    /// Our end of the program's error output, if it was [`Piped`](crate::Stdio::Piped) and nobody has taken it.
+    /// Our end of the program's error output, if it was [`Piped`](crate::Sink::Piped) and nobody has taken it.
     pub fn take_stderr(&self) -> Option<ChildStderr> {
         self.pipes(|pipes| pipes.stderr.take())
+    }
+
+    pub(crate) fn board(&self) -> &Board<Known> {
+        &self.0.run.board
     }
 
     pub(crate) fn is_gone(&self) -> bool {
@@ -243,9 +318,15 @@ impl Child {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        if !*self.detached.get_mut() && self.holder == std::process::id() {
+        if self.holder != std::process::id() {
+            return;
+        }
+        if !*self.detached.get_mut() {
             self.run.abandon();
         }
+        // Nobody can take it any more.
+        let pipes = self.pipes.get_mut().unwrap_or_else(PoisonError::into_inner);
+        pipes.streamed.take().iter().for_each(|queue| queue.abandon());
     }
 }
 
@@ -311,9 +392,9 @@ impl Gone {
         self.child.0.run.board.wait(Instant::now().checked_add(timeout), Gone::look)
     }
 
-    fn look(state: &crate::board::State) -> Option<Result<End, Stuck>> {
-        match state.end.as_ref()? {
-            Ok(proof) => state.exit.clone().map(|exit| Ok(End { exit, proof: *proof })),
+    fn look(known: &mut Known) -> Option<Result<End, Stuck>> {
+        match known.end.as_ref()? {
+            Ok(proof) => known.exit.clone().map(|exit| Ok(End { exit, proof: *proof })),
             Err(stuck) => Some(Err(stuck.clone())),
         }
     }
@@ -345,12 +426,7 @@ impl Events {
     /// The next event, for a task; `None` after [`EventKind::Gone`].
     pub async fn next_event(&mut self) -> Option<Event> {
         let next = self.next;
-        let mut place = Place { run: &self.run, key: None };
-        let seen = std::future::poll_fn(|context| {
-            place.run.board.poll(&mut place.key, context, |state| Events::look(next, state))
-        })
-        .await;
-        drop(place);
+        let seen = self.run.board.seen(|known| Events::look(next, known)).await;
         self.advance(seen)
     }
 
@@ -360,10 +436,10 @@ impl Events {
         self.advance(seen)
     }
 
-    fn look(next: usize, state: &crate::board::State) -> Option<Seen> {
-        match state.events.get(next) {
+    fn look(next: usize, known: &Known) -> Option<Seen> {
+        match known.events.get(next) {
             Some(event) => Some(Seen::Event(event.clone())),
-            None => matches!(state.events.last()?.kind, EventKind::Gone(_)).then_some(Seen::End),
+            None => matches!(known.events.last()?.kind, EventKind::Gone(_)).then_some(Seen::End),
         }
     }
 
@@ -381,18 +457,6 @@ impl Events {
 enum Seen {
     Event(Event),
     End,
-}
-
-/// A task's place on the board, given back also when its future is dropped.
-struct Place<'a> {
-    run: &'a Run,
-    key: Option<u64>,
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.run.board.forget(self.key);
-    }
 }
 
 impl Iterator for Events {

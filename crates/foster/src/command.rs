@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::fs::File;
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Child, Containment, Error, Leftovers, Level, Policy, Signal, SignalState, Target};
+use crate::error::short;
+use crate::output::capture;
+use crate::{
+    Child, Containment, Error, ErrorKind, Exit, Input, Leftovers, Level, Output, Policy, Signal, SignalState,
+    Sink, Target,
+};
 
 /// What to run, where, with what, and under which [`Policy`].
 ///
@@ -22,14 +24,12 @@ use crate::{Child, Containment, Error, Leftovers, Level, Policy, Signal, SignalS
 /// ```
 /// // A clean start, whatever the host has blocked, ignored or left open.
 /// let look = r#"grep -E 'Sig(Blk|Ign):.*[1-9a-f]' /proc/self/status; [ -e /proc/$$/fd/3 ] && echo 3; true"#;
-/// let child = foster::Command::shell(look).stdout(foster::Stdio::Piped).spawn()?;
-/// let output = std::io::read_to_string(child.take_stdout().unwrap()).unwrap();
-/// assert_eq!(output, "");
+/// assert_eq!(foster::Command::shell(look).read_to_string()?, "");
 /// # Ok::<(), foster::Error>(())
 /// ```
 ///
 /// ```
-/// use foster::{Command, Group, Stdio};
+/// use foster::{Command, Group, Input, Sink};
 ///
 /// let command = Command::new("sh").arg("-c").arg("exit 3");
 /// assert_eq!(command.get_program(), "sh");
@@ -42,7 +42,7 @@ use crate::{Child, Containment, Error, Leftovers, Level, Policy, Signal, SignalS
 /// assert!(!command.has_twin() && !command.has_no_new_privs());
 /// assert_eq!(command.get_current_dir(), None);
 /// assert_eq!(command.get_envs().count(), 0);
-/// assert!(matches!(Stdio::default(), Stdio::Inherit));
+/// assert!(matches!((Input::default(), Sink::default()), (Input::Inherit, Sink::Inherit)));
 /// assert_eq!(command.spawn()?.wait().shell_code(), Some(3));
 /// # Ok::<(), foster::Error>(())
 /// ```
@@ -54,9 +54,11 @@ pub struct Command {
     pub(crate) env_clear: bool,
     pub(crate) env: BTreeMap<OsString, Option<OsString>>,
     pub(crate) directory: Option<PathBuf>,
-    pub(crate) stdin: Stdio,
-    pub(crate) stdout: Stdio,
-    pub(crate) stderr: Stdio,
+    /// `None` is the default of the way in which it is started.
+    pub(crate) stdin: Option<Input>,
+    pub(crate) stdout: Option<Sink>,
+    pub(crate) stderr: Option<Sink>,
+    pub(crate) stderr_to_stdout: bool,
     pub(crate) group: Group,
     pub(crate) foreground: bool,
     pub(crate) signals: StartSignals,
@@ -75,33 +77,6 @@ pub(crate) enum StartSignals {
     Clean,
     Inherit,
     Exactly(SignalState),
-}
-
-/// Where one of the three standard streams of the program goes.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub enum Stdio {
-    /// To where the host's goes.
-    #[default]
-    Inherit,
-    /// `/dev/null`.
-    Null,
-    /// To the caller, by [`Child::take_stdin`], [`Child::take_stdout`], [`Child::take_stderr`].
-    Piped,
-    /// To this descriptor: a file, a pipe, a socket.
-    Descriptor(Arc<OwnedFd>),
-}
-
-impl From<OwnedFd> for Stdio {
-    fn from(descriptor: OwnedFd) -> Stdio {
-        Stdio::Descriptor(Arc::new(descriptor))
-    }
-}
-
-impl From<File> for Stdio {
-    fn from(file: File) -> Stdio {
-        OwnedFd::from(file).into()
-    }
 }
 
 /// In which process group the leader starts; see `setpgid(2)` and `credentials(7)`.
@@ -127,9 +102,10 @@ impl Command {
             env_clear: false,
             env: BTreeMap::new(),
             directory: None,
-            stdin: Stdio::Inherit,
-            stdout: Stdio::Inherit,
-            stderr: Stdio::Inherit,
+            stdin: None,
+            stdout: None,
+            stderr: None,
+            stderr_to_stdout: false,
             group: Group::Own,
             foreground: false,
             signals: StartSignals::Clean,
@@ -191,21 +167,37 @@ impl Command {
         self
     }
 
-    /// Where the program's input comes from. Default: [`Stdio::Inherit`].
-    pub fn stdin(mut self, stdin: impl Into<Stdio>) -> Command {
-        self.stdin = stdin.into();
+    /// Where the program's input comes from. Default: [`Input::Inherit`]; for [`output`](Command::output) and
+    /// [`read_to_string`](Command::read_to_string), [`Input::Null`].
+    pub fn stdin(mut self, stdin: impl Into<Input>) -> Command {
+        self.stdin = Some(stdin.into());
         self
     }
 
-    /// Where the program's output goes. Default: [`Stdio::Inherit`].
-    pub fn stdout(mut self, stdout: impl Into<Stdio>) -> Command {
-        self.stdout = stdout.into();
+    /// Where the program's output goes. Default: [`Sink::Inherit`]; for [`output`](Command::output) and
+    /// [`read_to_string`](Command::read_to_string), [`Sink::captured`].
+    pub fn stdout(mut self, stdout: impl Into<Sink>) -> Command {
+        self.stdout = Some(stdout.into());
         self
     }
 
-    /// Where the program's error output goes. Default: [`Stdio::Inherit`].
-    pub fn stderr(mut self, stderr: impl Into<Stdio>) -> Command {
-        self.stderr = stderr.into();
+    /// Where the program's error output goes. Default: [`Sink::Inherit`]; for [`output`](Command::output),
+    /// [`Sink::captured`].
+    pub fn stderr(mut self, stderr: impl Into<Sink>) -> Command {
+        self.stderr = Some(stderr.into());
+        self
+    }
+
+    /// Lets the error output go where the output goes, in one pipe and so in the order in which it was written, as `2>&1`
+    /// does in a shell. What [`stderr`](Command::stderr) says counts for nothing then. Default: apart.
+    ///
+    /// ```
+    /// let both = foster::Command::shell("echo one; echo two >&2; echo three").stderr_to_stdout(true);
+    /// assert_eq!(both.read_to_string()?, "one\ntwo\nthree\n");
+    /// # Ok::<(), foster::Error>(())
+    /// ```
+    pub fn stderr_to_stdout(mut self, merged: bool) -> Command {
+        self.stderr_to_stdout = merged;
         self
     }
 
@@ -347,6 +339,18 @@ impl Command {
         self
     }
 
+    /// See [`Policy::drain`].
+    pub fn drain(mut self, silence: Duration) -> Command {
+        self.policy.drain = silence;
+        self
+    }
+
+    /// See [`Policy::drain_max`].
+    pub fn drain_max(mut self, most: Duration) -> Command {
+        self.policy.drain_max = most;
+        self
+    }
+
     /// Starts it.
     ///
     /// The program has been executed when this returns. The first call in a process starts the one background
@@ -359,6 +363,119 @@ impl Command {
     /// left of it.
     pub fn spawn(&self) -> Result<Child, Error> {
         Child::spawn(self)
+    }
+
+    /// Runs it, and waits for its exit. What it leaves behind is killed, or what the policy says.
+    ///
+    /// ```
+    /// let exit = foster::Command::new("false").status()?;
+    /// assert_eq!(exit.shell_code(), Some(1));
+    /// # Ok::<(), foster::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`spawn`](Command::spawn). An exit with another code than 0 is none.
+    pub fn status(&self) -> Result<Exit, Error> {
+        Ok(self.spawn()?.wait())
+    }
+
+    /// As [`status`](Command::status), for a task of any runtime. When the future is dropped, the tree is killed.
+    ///
+    /// # Errors
+    ///
+    /// As for [`spawn`](Command::spawn).
+    pub async fn status_async(&self) -> Result<Exit, Error> {
+        Ok(self.spawn()?.exited().await)
+    }
+
+    /// Runs it, and waits for its exit and for what it wrote: the first and the last 4 MiB of each stream, unless
+    /// [`stdout`](Command::stdout) and [`stderr`](Command::stderr) say something else. Its input is empty, unless
+    /// [`stdin`](Command::stdin) says something else. With a [`timeout`](Command::timeout) it ends in time, and what was
+    /// written until then is there; a background job that holds the pipe keeps nobody waiting for longer than
+    /// [`Policy::drain`].
+    ///
+    /// ```
+    /// let output = foster::Command::shell("echo out; echo err >&2; exit 3").output()?;
+    /// assert_eq!(output.exit.shell_code(), Some(3));
+    /// assert_eq!(output.stdout.bytes(), b"out\n");
+    /// assert_eq!(output.stderr.bytes(), b"err\n");
+    /// assert!(output.stdout.drained() && output.stdout.omitted() == 0);
+    /// # Ok::<(), foster::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`spawn`](Command::spawn). An exit with another code than 0 is none.
+    pub fn output(&self) -> Result<Output, Error> {
+        Ok(self.captured().spawn()?.output().wait())
+    }
+
+    /// As [`output`](Command::output), for a task of any runtime. When the future is dropped, the tree is killed.
+    ///
+    /// # Errors
+    ///
+    /// As for [`spawn`](Command::spawn).
+    pub async fn output_async(&self) -> Result<Output, Error> {
+        Ok(self.captured().spawn()?.output().await)
+    }
+
+    /// Runs it, and returns what it wrote to its output, if it ended by itself with code 0. Its input is empty, and its
+    /// error output goes to where the host's goes, unless [`stdin`](Command::stdin) and [`stderr`](Command::stderr) say
+    /// something else.
+    ///
+    /// ```
+    /// use foster::{Command, ErrorKind};
+    ///
+    /// assert_eq!(Command::new("echo").arg("hello").read_to_string()?, "hello\n");
+    /// assert_eq!(Command::new("false").read_to_string().unwrap_err().kind(), ErrorKind::Unsuccessful);
+    /// # Ok::<(), foster::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`spawn`](Command::spawn); [`ErrorKind::Unsuccessful`](crate::ErrorKind::Unsuccessful) if it ended in
+    /// another way, and [`ErrorKind::BadOutput`](crate::ErrorKind::BadOutput) if its output is not UTF-8, or more than is
+    /// kept: 8 MiB, unless [`stdout`](Command::stdout) says something else.
+    pub fn read_to_string(&self) -> Result<String, Error> {
+        let output = self.reading().spawn()?.output().wait();
+        self.text_of(output)
+    }
+
+    /// As [`read_to_string`](Command::read_to_string), for a task of any runtime. When the future is dropped, the tree is
+    /// killed.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read_to_string`](Command::read_to_string).
+    pub async fn read_to_string_async(&self) -> Result<String, Error> {
+        let output = self.reading().spawn()?.output().await;
+        self.text_of(output)
+    }
+
+    /// With the defaults of [`output`](Command::output).
+    fn captured(&self) -> Command {
+        let mut command = self.reading();
+        command.stderr.get_or_insert_with(Sink::captured);
+        command
+    }
+
+    /// With the defaults of [`read_to_string`](Command::read_to_string).
+    fn reading(&self) -> Command {
+        let mut command = self.clone();
+        command.stdin.get_or_insert(Input::Null);
+        command.stdout.get_or_insert_with(Sink::captured);
+        command
+    }
+
+    fn text_of(&self, Output { exit, stdout, .. }: Output) -> Result<String, Error> {
+        let name = || short(&self.get_label());
+        if !exit.success() {
+            return Err(Error::new(ErrorKind::Unsuccessful, format!("`{}` {exit}", name())));
+        }
+        capture::to_text(stdout).map_err(|error| {
+            Error::os(ErrorKind::BadOutput, format!("cannot take the output of `{}`", name()), error)
+        })
     }
 
     /// The program, as given.

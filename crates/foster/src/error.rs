@@ -27,6 +27,8 @@ pub enum ErrorKind {
     NotExecutable,
     /// The working directory is not there or cannot be entered.
     BadDirectory,
+    /// A file for the program's input or output cannot be opened.
+    BadFile,
     /// The command makes no sense: it is empty, or there is a NUL in it.
     InvalidInput,
     /// Arguments and environment are too large: E2BIG, `execve(2)`.
@@ -43,6 +45,11 @@ pub enum ErrorKind {
     Stuck,
     /// This machine has not got the containment that was asked for, or required.
     NoContainment,
+    /// It ran, and did not end by itself with code 0: [`Command::read_to_string`](crate::Command::read_to_string), which has
+    /// no other way to say so.
+    Unsuccessful,
+    /// It ran, and what it wrote is not UTF-8, or more than is kept: [`Command::read_to_string`](crate::Command::read_to_string).
+    BadOutput,
     /// Something else; the source says what.
     Other,
 }
@@ -71,6 +78,7 @@ impl Error {
         let fix = match kind {
             ErrorKind::NoDescriptors => "; close some, or raise the limit on open files (ulimit -n)",
             ErrorKind::NoProcesses => "; end some, or raise the limit on processes (ulimit -u)",
+            ErrorKind::BadFile => "; name a file that can be opened",
             _ => "",
         };
         Error(Arc::new(Inner { kind, message: one_line(format!("{doing}{fix}")), source: Some(source) }))
@@ -79,6 +87,10 @@ impl Error {
     /// What kind of thing went wrong.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
+    }
+
+    fn source_kind(&self) -> io::ErrorKind {
+        self.0.source.as_ref().map_or(io::ErrorKind::Other, io::Error::kind)
     }
 
     /// The number the system gave, as in `errno(3)`, if it was the system that refused.
@@ -157,7 +169,11 @@ impl From<Error> for io::Error {
             ErrorKind::NoProcesses => io::ErrorKind::WouldBlock,
             ErrorKind::Stuck => io::ErrorKind::TimedOut,
             ErrorKind::NoContainment => io::ErrorKind::Unsupported,
-            ErrorKind::NoDescriptors | ErrorKind::Closing | ErrorKind::Other => io::ErrorKind::Other,
+            ErrorKind::BadOutput => io::ErrorKind::InvalidData,
+            ErrorKind::BadFile => return io::Error::new(error.source_kind(), error),
+            ErrorKind::NoDescriptors | ErrorKind::Closing | ErrorKind::Unsuccessful | ErrorKind::Other => {
+                io::ErrorKind::Other
+            }
         };
         io::Error::new(kind, error)
     }

@@ -130,6 +130,8 @@ mod containment;
 mod error;
 mod event;
 mod exit;
+mod input;
+mod output;
 mod policy;
 mod signal;
 
@@ -140,18 +142,23 @@ mod lifecycle;
 mod board;
 mod engine;
 mod guard;
+mod known;
+mod pump;
+mod run;
 mod spawn;
 mod tree;
 mod watch;
 
 // Handles.
 mod child;
+mod collected;
 pub mod init;
 mod supervisor;
 mod survey;
 
 pub use child::{Child, End, Events, Exited, Gone};
-pub use command::{Command, Group, Stdio};
+pub use collected::{Chunks, Collected, Lines};
+pub use command::{Command, Group};
 pub use containment::{
     Contained, Containment, Guard, GuardProgram, Level, Mechanism, Proof, Survives, Swept, Tried,
 };
@@ -159,6 +166,8 @@ pub use error::{Error, ErrorKind, Stuck};
 pub use event::{Event, EventKind};
 pub use exit::{Cause, Exit, Status, Usage};
 pub use guard::{guard_main, guard_program};
+pub use input::Input;
+pub use output::{Capture, Captured, Chunk, Line, LogFile, OnChunk, OnLine, Output, Sink, Stream};
 pub use policy::{Leftovers, Policy, Target};
 pub use signal::{ParseSignalError, Signal};
 pub use spawn::SignalState;

@@ -22,6 +22,8 @@ use crate::Signal;
 /// assert_eq!(policy.leftovers, Leftovers::Kill);
 /// assert_eq!(policy.wake_stopped, true);
 /// assert_eq!(policy.patience, Duration::from_secs(5));
+/// assert_eq!(policy.drain, Duration::from_millis(500));
+/// assert_eq!(policy.drain_max, Duration::from_secs(5));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -54,6 +56,14 @@ pub struct Policy {
     pub wake_stopped: bool,
     /// How long a killed tree may take to die before [`Stuck`](crate::Stuck) is told.
     pub patience: Duration,
+    /// How long, once the leader is dead and all that it wrote is read, its output is listened to while nothing comes:
+    /// somebody else may hold the pipe. Then what was captured is told, and [`Captured::drained`](crate::Captured::drained)
+    /// is false. A sink that nobody waits for, such as a function or a file, goes on getting what comes.
+    #[doc(alias = "waitdelay")]
+    pub drain: Duration,
+    /// The longest that takes, though something comes again and again. It is also how long a slow sink may take for one
+    /// piece of what was written before the exit, which is told no sooner.
+    pub drain_max: Duration,
 }
 
 impl Default for Policy {
@@ -68,6 +78,8 @@ impl Default for Policy {
             leftovers: Leftovers::Kill,
             wake_stopped: true,
             patience: Duration::from_secs(5),
+            drain: Duration::from_millis(500),
+            drain_max: Duration::from_secs(5),
         }
     }
 }

@@ -22,15 +22,14 @@ mod words;
 
 pub(crate) use direct::{start_thread, with_signals_blocked};
 pub(crate) use guarded::look as look_at;
+pub(crate) use streams::{Ours, Stdin};
 pub(crate) use vfork::stillborn;
 
-/// A leader that was started, what holds its tree, and our ends of its pipes.
+/// A leader that was started, what holds its tree, and our side of its streams.
 #[derive(Debug)]
 pub(crate) struct Started {
     pub(crate) tree: Box<dyn Tree>,
-    pub(crate) stdin: Option<OwnedFd>,
-    pub(crate) stdout: Option<OwnedFd>,
-    pub(crate) stderr: Option<OwnedFd>,
+    pub(crate) ours: Ours,
 }
 
 /// Starts the command's leader, held by the first mechanism that can be had. It executes the program when this
@@ -44,10 +43,7 @@ pub(crate) fn start(command: &Command) -> Result<Started, Error> {
             continue;
         }
         match start_held(&ready, mechanism, &tried) {
-            Ok(tree) => {
-                let streams::Streams { ours: [stdin, stdout, stderr], .. } = ready.streams;
-                return Ok(Started { tree, stdin, stdout, stderr });
-            }
+            Ok(tree) => return Ok(Started { tree, ours: ready.streams.ours }),
             Err(Failed::NotHere(not_here)) => tried.push(not_here),
             Err(Failed::Os(error)) => {
                 return Err(Error::os(ErrorKind::of(&error), ready.doing(), error));
@@ -84,8 +80,12 @@ impl Ready<'_> {
         let doing = || format!("cannot start `{}`", short(&command.get_label()));
         let words = words::Words::new(command)
             .map_err(|why| Error::new(ErrorKind::InvalidInput, format!("{}: {why}", doing())))?;
-        let streams = streams::Streams::new(command)
-            .map_err(|error| Error::os(ErrorKind::of(&error), doing(), error))?;
+        let streams = streams::Streams::new(command).map_err(|failed| match failed {
+            streams::Failed::Os(error) => Error::os(ErrorKind::of(&error), doing(), error),
+            streams::Failed::File(what, error) => {
+                Error::os(ErrorKind::BadFile, format!("{}: {what}", doing()), error)
+            }
+        })?;
         let wants_terminal = command.foreground && command.group == Group::Own;
         Ok(Ready {
             command,

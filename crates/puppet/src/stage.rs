@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use foster::{Child, Command, Exit, Gone, Stdio};
+use foster::{Child, Command, Exit, Gone, Input, Sink};
 
 use crate::{Actor, DEADLINE};
 
@@ -24,7 +24,7 @@ pub fn foster() -> PathBuf {
 
 /// A command for a puppet with this script: verbs and words, separated by spaces.
 pub fn puppet(script: &str) -> Command {
-    Command::new(program()).args(script.split_whitespace()).stdin(Stdio::Null)
+    Command::new(program()).args(script.split_whitespace()).stdin(Input::Null)
 }
 
 /// A play that runs: the child, and what its puppets say. Dropping it kills, as dropping the child does.
@@ -60,7 +60,7 @@ impl Stage {
     /// Starts a command, a puppet's or any other, and listens to its output.
     #[track_caller]
     pub fn start(command: &Command) -> Stage {
-        let child = command.clone().stdout(Stdio::Piped).spawn().unwrap_or_else(|error| panic!("{error}"));
+        let child = command.clone().stdout(Sink::Piped).spawn().unwrap_or_else(|error| panic!("{error}"));
         Stage::listen(child)
     }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 
-use foster::{Command, Containment, Group, Signal, SignalState, Status, Stdio};
+use foster::{Command, Containment, Group, Input, Signal, SignalState, Sink, Status};
 use puppet::{Stage, alone, block_signal, eventually, ignore_signal, puppet, status_field, within};
 
 /// Which signals are blocked and ignored, as the kernel has it for the thread whose status this is.
@@ -17,7 +17,7 @@ fn ours() -> (String, String) {
 }
 
 fn started_with(command: &Command) -> (String, String) {
-    let child = command.clone().stdout(Stdio::Piped).spawn().expect("it starts");
+    let child = command.clone().stdout(Sink::Piped).spawn().expect("it starts");
     let status = std::io::read_to_string(child.take_stdout().expect("piped")).expect("UTF-8");
     assert!(child.wait().success());
     signals(&status)
@@ -25,7 +25,7 @@ fn started_with(command: &Command) -> (String, String) {
 
 /// Its output tells with what it was started; it changes nothing of it.
 fn cat() -> Command {
-    Command::new("cat").arg("/proc/self/status").stdin(Stdio::Null)
+    Command::new("cat").arg("/proc/self/status").stdin(Input::Null)
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn a_child_has_no_descriptor_but_its_streams() {
         let open: Vec<i32> = ours.collect();
         assert!(open.contains(&leaked), "{open:?}");
         // Its loader opens files for a moment; what was leaked would stay.
-        let waits = Command::new("cat").stdin(Stdio::Piped).stdout(Stdio::Null);
+        let waits = Command::new("cat").stdin(Input::Piped).stdout(Sink::Null);
         let child = waits.spawn().expect("it starts");
         let pid = child.pid().expect("it runs");
         eventually("exactly three", || open_in(pid), |all| *all == [0, 1, 2]);
@@ -132,7 +132,7 @@ fn f35_no_sibling_holds_the_end_of_a_pipe() {
             scope.spawn(|| {
                 for _ in 0..8 {
                     let stays =
-                        Command::new("sleep").arg("51").stdout(Stdio::Piped).spawn().expect("it starts");
+                        Command::new("sleep").arg("51").stdout(Sink::Piped).spawn().expect("it starts");
                     let stage = Stage::play("say bye");
                     stage.curtain();
                     assert!(stays.try_wait().is_none());
@@ -147,7 +147,7 @@ fn f35_no_sibling_holds_the_end_of_a_pipe() {
 fn f35_no_guard_holds_the_end_of_a_pipe() {
     for twin in [false, true] {
         let command = puppet("trap-exit USR1 0 drop-stdout wait").twin(twin);
-        let child = command.stdin(Stdio::Piped).stdout(Stdio::Piped).spawn().expect("it starts");
+        let child = command.stdin(Input::Piped).stdout(Sink::Piped).spawn().expect("it starts");
         assert_eq!(child.containment().guard.map(|guard| guard.twin), Some(twin));
         let mut input = child.take_stdin().expect("piped");
         let mut said = String::new();

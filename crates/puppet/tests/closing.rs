@@ -3,13 +3,13 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use foster::{Child, Command, ErrorKind, Outcome, Signal, Status, Stdio, Supervisor};
+use foster::{Child, Command, ErrorKind, Input, Outcome, Signal, Sink, Status, Supervisor};
 use puppet::{Stage, alone, children, eventually, puppet, within};
 
 #[test]
 fn f29_a_spawn_that_races_a_close_is_refused_or_stopped() {
     alone(|| {
-        let sleep = Command::new("sleep").arg("30").stdin(Stdio::Null);
+        let sleep = Command::new("sleep").arg("30").stdin(Input::Null);
         for round in 0..200 {
             let supervisor = Supervisor::new();
             let started: Vec<Child> = thread::scope(|scope| {
@@ -61,7 +61,7 @@ fn f29_a_closed_supervisor_refuses_and_says_so() {
 fn a_close_is_idempotent_and_all_who_close_wait_for_all() {
     let supervisor = Supervisor::new();
     let script = "fork worker [ ignore TERM wait ] trap-exit TERM 0 wait";
-    let command = puppet(script).grace(Duration::from_millis(300)).stdout(Stdio::Piped);
+    let command = puppet(script).grace(Duration::from_millis(300)).stdout(Sink::Piped);
     let stages: Vec<Stage> =
         (0..4).map(|_| Stage::listen(supervisor.spawn(&command).expect("it starts"))).collect();
     let workers: Vec<_> = stages.iter().map(|stage| (stage.ready("worker"), stage.leader())).collect();
@@ -81,7 +81,7 @@ fn a_close_is_idempotent_and_all_who_close_wait_for_all() {
 fn f38_a_close_stops_all_at_the_same_time() {
     const GRACE: Duration = Duration::from_secs(1);
     let supervisor = Supervisor::new();
-    let command = puppet("ignore TERM wait").grace(GRACE).stdout(Stdio::Piped);
+    let command = puppet("ignore TERM wait").grace(GRACE).stdout(Sink::Piped);
     let stages: Vec<Stage> =
         (0..20).map(|_| Stage::listen(supervisor.spawn(&command).expect("it starts"))).collect();
     for stage in &stages {
@@ -99,7 +99,7 @@ fn f38_a_close_stops_all_at_the_same_time() {
 #[test]
 fn a_close_does_not_wait_for_a_splay() {
     let supervisor = Supervisor::new();
-    let command = puppet("wait").splay(Duration::from_secs(3600)).stdout(Stdio::Piped);
+    let command = puppet("wait").splay(Duration::from_secs(3600)).stdout(Sink::Piped);
     let stage = Stage::listen(supervisor.spawn(&command).expect("it starts"));
     stage.leader();
     let splayed = stage.child().stop();
@@ -122,7 +122,7 @@ fn f28_a_run_that_was_closed_is_told_from_one_that_failed() {
     assert_eq!(status(&run("quiet raise TERM")), ("failure", signaled));
 
     // It ends with 0 when it is asked: that is no success of its own.
-    let command = puppet("trap-exit TERM 0 wait").stdout(Stdio::Piped);
+    let command = puppet("trap-exit TERM 0 wait").stdout(Sink::Piped);
     let outcome = thread::scope(|scope| {
         let run = scope.spawn(|| supervisor.run(&command).expect("it starts"));
         // The runs before it have ended and may not be gone yet.
@@ -137,7 +137,7 @@ fn f28_a_run_that_was_closed_is_told_from_one_that_failed() {
 #[test]
 fn a_supervisor_keeps_its_children_until_it_is_dropped() {
     let supervisor = Supervisor::new();
-    let command = puppet("trap USR2 here wait").stdout(Stdio::Piped);
+    let command = puppet("trap USR2 here wait").stdout(Sink::Piped);
     let mut stage = Stage::listen(supervisor.spawn(&command).expect("it starts"));
     let leader = stage.leader();
     stage.let_go();

@@ -3,7 +3,7 @@
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use foster::{Command, Status, Stdio};
+use foster::{Command, Input, Sink, Status};
 use puppet::{Feature, Stage, needs, program, puppet, scratch};
 
 #[test]
@@ -49,18 +49,18 @@ fn its_label_is_its_directory_and_its_words_or_what_it_is_given() {
     let command = Command::new("printf").args(["%s", "two words"]).current_dir("/");
     assert_eq!(command.get_label(), "(/) printf %s 'two words'");
     assert_eq!(command.to_string(), "printf %s 'two words'");
-    let child = command.clone().stdout(Stdio::Null).spawn().expect("it starts");
+    let child = command.clone().stdout(Sink::Null).spawn().expect("it starts");
     assert_eq!(child.label(), command.get_label());
     child.wait();
     assert_eq!(child.label(), command.get_label());
-    let child = command.label("printer").stdout(Stdio::Null).spawn().expect("it starts");
+    let child = command.label("printer").stdout(Sink::Null).spawn().expect("it starts");
     assert_eq!(child.label(), "printer");
 }
 
 /// What bash makes of the printed command; control characters are written as it has them, `$'\n'`.
 fn read_by_a_shell(words: &[&str]) -> Vec<String> {
     let command = Command::new("printf").arg("%s\\0").args(words);
-    let child = Command::new("bash").arg("-c").arg(command.to_string()).stdout(Stdio::Piped).spawn();
+    let child = Command::new("bash").arg("-c").arg(command.to_string()).stdout(Sink::Piped).spawn();
     let child = child.expect("it starts");
     let output = std::io::read_to_string(child.take_stdout().expect("piped")).expect("UTF-8");
     output.split_terminator('\0').map(str::to_string).collect()
@@ -143,7 +143,7 @@ fn streams_go_where_they_are_told() {
     let output = directory.join("output");
     let mut both =
         std::fs::File::options().read(true).write(true).create_new(true).open(&output).expect("it is new");
-    let same = Stdio::from(both.try_clone().expect("a descriptor"));
+    let same = Sink::from(both.try_clone().expect("a descriptor"));
     let command = puppet("quiet read err error").stdin(input).stdout(same.clone()).stderr(same);
     assert!(command.spawn().expect("it starts").wait().success());
     let mut text = String::new();
@@ -154,8 +154,7 @@ fn streams_go_where_they_are_told() {
 
 #[test]
 fn pipes_are_taken_once() {
-    let command =
-        puppet("quiet read err error").stdin(Stdio::Piped).stdout(Stdio::Piped).stderr(Stdio::Piped);
+    let command = puppet("quiet read err error").stdin(Input::Piped).stdout(Sink::Piped).stderr(Sink::Piped);
     let child = command.spawn().expect("it starts");
     let again = child.clone();
     let (mut stdin, stdout, stderr) = (child.take_stdin(), child.take_stdout(), child.take_stderr());
@@ -169,7 +168,7 @@ fn pipes_are_taken_once() {
 
 #[test]
 fn no_pipe_is_there_where_none_was_asked_for() {
-    let child = puppet("quiet").stdout(Stdio::Null).spawn().expect("it starts");
+    let child = puppet("quiet").stdout(Sink::Null).spawn().expect("it starts");
     assert!(child.take_stdin().is_none() && child.take_stdout().is_none() && child.take_stderr().is_none());
     assert!(child.wait().success());
     assert!(Path::new("/dev/null").exists());

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use foster::{Command, Error, ErrorKind, Stdio};
+use foster::{Command, Error, ErrorKind, Sink};
 use puppet::scratch;
 
 /// The error, which must be of this kind, and say so well.
@@ -32,7 +32,7 @@ fn file(path: &Path, content: &str, mode: u32) -> PathBuf {
 }
 
 fn output(command: &Command) -> String {
-    let child = command.clone().stdout(Stdio::Piped).spawn().unwrap_or_else(|error| panic!("{error}"));
+    let child = command.clone().stdout(Sink::Piped).spawn().unwrap_or_else(|error| panic!("{error}"));
     std::io::read_to_string(child.take_stdout().expect("piped")).expect("UTF-8")
 }
 

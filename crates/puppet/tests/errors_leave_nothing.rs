@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use foster::{Command, Containment, ErrorKind, Stdio};
+use foster::{Command, Containment, ErrorKind, Input, Sink};
 use puppet::{Feature, alone, children, descriptors, needs, puppet};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -16,7 +16,7 @@ fn limited<T>(resource: Resource, to: u64, act: impl FnOnce() -> T) -> T {
 }
 
 fn piped() -> Command {
-    puppet("quiet wait").stdin(Stdio::Piped).stdout(Stdio::Piped).stderr(Stdio::Piped)
+    puppet("quiet wait").stdin(Input::Piped).stdout(Sink::Piped).stderr(Sink::Piped)
 }
 
 /// Our descriptors without those of the engine, which there is once, from the first start that came so far.
@@ -82,7 +82,7 @@ fn f30_without_processes() {
             // Root has no such limit, so a thread becomes somebody else, who has no process yet.
             let attempt = std::thread::spawn(move || {
                 rustix::thread::set_thread_res_uid(nobody, nobody, nobody).expect("we are root");
-                limited(Resource::Nproc, 0, || Command::new("/bin/true").stdout(Stdio::Piped).spawn())
+                limited(Resource::Nproc, 0, || Command::new("/bin/true").stdout(Sink::Piped).spawn())
             });
             let error = attempt.join().expect("no panic").expect_err("no process can be made");
             assert_eq!(error.kind(), ErrorKind::NoProcesses, "{error}");
@@ -113,7 +113,7 @@ fn f30_what_the_program_itself_refuses() {
         let end = Command::new("true").spawn().expect("it starts").gone().wait();
         assert!(end.expect("nobody is stuck").exit.success());
         let before = descriptors_but_the_engines();
-        let all = |command: Command| command.stdin(Stdio::Piped).stdout(Stdio::Piped).stderr(Stdio::Null);
+        let all = |command: Command| command.stdin(Input::Piped).stdout(Sink::Piped).stderr(Sink::Null);
         for command in [
             all(Command::new("/no/such/program")),
             all(Command::new("/dev")),

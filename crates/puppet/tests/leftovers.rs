@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
-use foster::{Cause, EventKind, Leftovers, Signal, Status, Stdio};
+use foster::{Cause, EventKind, Leftovers, Signal, Sink, Status};
 use puppet::{Actor, DEADLINE, Stage, puppet, within};
 
 const LONG: Duration = Duration::from_secs(3600);
@@ -135,7 +135,7 @@ fn many_are_all_listed_and_all_killed() {
 #[test]
 fn a_dropped_handle_leaves_the_leftovers_to_the_policy() {
     let script = "fork worker [ on TERM [ say bye exit 0 ] wait ] trap-exit USR1 0 wait";
-    let command = puppet(script).leftovers(Leftovers::Stop).grace(LONG).stdout(Stdio::Piped);
+    let command = puppet(script).leftovers(Leftovers::Stop).grace(LONG).stdout(Sink::Piped);
     let child = command.spawn().expect("it starts");
     let mut output =
         BufReader::new(child.take_stdout().expect("piped")).lines().map(|line| line.expect("UTF-8"));

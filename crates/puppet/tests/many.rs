@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
-use foster::{Child, Exit, Status, Stdio};
+use foster::{Child, Exit, Sink, Status};
 use puppet::{alone, children, descriptors, eventually, puppet};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -19,7 +19,7 @@ fn code(number: usize) -> u8 {
 
 fn start(number: usize) -> Child {
     let command = puppet(&format!("quiet exit {}", code(number)));
-    command.stdout(Stdio::Null).spawn().unwrap_or_else(|error| panic!("{number}: {error}"))
+    command.stdout(Sink::Null).spawn().unwrap_or_else(|error| panic!("{number}: {error}"))
 }
 
 #[track_caller]

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use foster::{Command, Signal, Status, Stdio, Supervisor};
+use foster::{Command, Input, Signal, Sink, Status, Supervisor};
 use puppet::{Actor, Stage, alone, children, descriptors, eventually, puppet, within};
 
 /// No child of this process is left, dead or alive.
@@ -15,7 +15,7 @@ fn all_are_reaped() {
 }
 
 fn sleeper() -> Command {
-    Command::new("sleep").arg("50").stdin(Stdio::Null)
+    Command::new("sleep").arg("50").stdin(Input::Null)
 }
 
 #[test]
@@ -139,11 +139,11 @@ fn f30_a_runtime_that_is_shut_down_leaves_nothing() {
 fn runs_of_every_kind_give_their_descriptors_back() {
     alone(|| {
         let round = || {
-            let piped = puppet("quiet wait").stdin(Stdio::Piped).stdout(Stdio::Piped).stderr(Stdio::Piped);
+            let piped = puppet("quiet wait").stdin(Input::Piped).stdout(Sink::Piped).stderr(Sink::Piped);
             within(&piped.spawn().expect("it starts").kill());
             within(&sleeper().spawn().expect("it starts").stop());
             within(&Command::new("true").spawn().expect("it starts").gone());
-            Command::new("/no/such/program").stdout(Stdio::Piped).spawn().expect_err("there is none");
+            Command::new("/no/such/program").stdout(Sink::Piped).spawn().expect_err("there is none");
             Command::new("true").current_dir("/no/such/directory").spawn().expect_err("there is none");
         };
         round();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use foster::{Command, Containment, ErrorKind, Signal, Status, Stdio};
+use foster::{Command, Containment, ErrorKind, Signal, Sink, Status};
 use puppet::{DEADLINE, Stage, alone, ignore_signal, puppet, within};
 
 /// Its own status, or an honest «unknown», which kernels before 6.15 leave us.
@@ -82,12 +82,12 @@ fn f39_five_hundred_that_exit_together_are_all_told() {
             }
         });
         let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("a pipe");
-        let stdin = Stdio::from(read);
+        let stdin = Input::from(read);
         let children: Vec<_> = (0..500)
             .map(|i| {
                 let command = puppet(&format!("quiet read exit {}", i % 256)).stdin(stdin.clone());
                 // Children of ours, whose exits are our SIGCHLD, and their zombies ours.
-                let command = command.stdout(Stdio::Null).containment(Containment::Group);
+                let command = command.stdout(Sink::Null).containment(Containment::Group);
                 command.spawn().expect("it starts")
             })
             .collect();

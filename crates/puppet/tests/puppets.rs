@@ -1,6 +1,6 @@
 //! The puppet does what its script says: everything else is built on that.
 
-use foster::{Cause, Signal, Status, Stdio};
+use foster::{Cause, Input, Signal, Sink, Status};
 use puppet::{Stage, alone, puppet, within};
 
 #[test]
@@ -45,7 +45,7 @@ fn its_forks_play_their_own_scripts() {
 fn it_reads_and_tells_where_and_who_it_is() {
     let directory = puppet::scratch("where");
     let command = puppet("read read env WORD env NO_SUCH where ids").env("WORD", "word");
-    let stage = Stage::start(&command.current_dir(&directory).stdin(Stdio::Piped));
+    let stage = Stage::start(&command.current_dir(&directory).stdin(Input::Piped));
     let pid = stage.leader().pid();
     std::io::Write::write_all(&mut stage.child().take_stdin().expect("piped"), b"a line\n")
         .expect("it reads");
@@ -58,7 +58,7 @@ fn it_reads_and_tells_where_and_who_it_is() {
 
 #[test]
 fn a_script_without_sense_is_refused() {
-    let exit = puppet("quiet dance").stderr(Stdio::Null).spawn().expect("it starts").wait();
+    let exit = puppet("quiet dance").stderr(Sink::Null).spawn().expect("it starts").wait();
     assert_eq!((exit.status, exit.cause), (Status::Exited(2), Cause::Own));
 }
 

@@ -26,7 +26,7 @@ fn each(command: &Command, test: impl Fn(&str, &Command)) {
     }
     for mechanism in GUARDED {
         let command = held(command, mechanism);
-        match command.clone().stdout(foster::Stdio::Null).spawn() {
+        match command.clone().stdout(foster::Sink::Null).spawn() {
             Ok(child) => _ = within(&child.kill()),
             Err(error) => {
                 assert!(std::env::var_os("FOSTER_CI").is_none(), "{error}");
@@ -156,7 +156,7 @@ fn f09_shells_that_make_daemons() {
         return;
     }
     for (shell, line) in lines {
-        let command = Command::new(shell).args(["-c", line]).stdin(foster::Stdio::Null);
+        let command = Command::new(shell).args(["-c", line]).stdin(foster::Input::Null);
         let stage = Stage::start(&command.grace(Duration::from_millis(50)));
         stage.expect("out");
         within(&stage.child().stop());

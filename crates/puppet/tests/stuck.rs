@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use foster::{
-    Cause, Containment, Error, ErrorKind, EventKind, Mechanism, Signal, Status, Stdio, Stuck, Supervisor,
+    Cause, Containment, Error, ErrorKind, EventKind, Mechanism, Signal, Sink, Status, Stuck, Supervisor,
 };
 use puppet::{Actor, DEADLINE, Feature, Stage, eventually, needs, program, puppet, within};
 
@@ -143,7 +143,7 @@ fn f43_a_close_names_the_stuck_and_ends_the_others() {
         return;
     }
     let supervisor = Supervisor::new();
-    let command = impatient("wait").stdout(Stdio::Piped);
+    let command = impatient("wait").stdout(Sink::Piped);
     let [frozen, other] = [(), ()].map(|()| Stage::listen(supervisor.spawn(&command).expect("it starts")));
     let (leader, other_leader) = (frozen.leader(), other.leader());
     let freezer = Freezer::with(&[&leader]);

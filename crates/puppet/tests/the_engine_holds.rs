@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use foster::{Cause, Child, Command, Containment, Exit, Leftovers, Signal, Status, Stdio, Supervisor};
+use foster::{Cause, Child, Command, Containment, Exit, Input, Leftovers, Signal, Sink, Status, Supervisor};
 use puppet::{Actor, DEADLINE, Feature, Stage, alone, alone_under, needs, puppet, within};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
@@ -25,7 +25,7 @@ const fn ms(ms: u64) -> Duration {
 
 /// A program that ends at its timeout or not at all.
 fn overdue_after(timeout: Duration) -> Child {
-    let command = Command::new("sleep").arg("60").stdin(Stdio::Null).stdout(Stdio::Null).stderr(Stdio::Null);
+    let command = Command::new("sleep").arg("60").stdin(Input::Null).stdout(Sink::Null).stderr(Sink::Null);
     command.timeout(timeout).timeout_kills(true).spawn().unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -105,8 +105,8 @@ fn runs_that_linger_take_no_time_from_others() {
 
     alone(|| {
         let supervisor = Supervisor::new();
-        let command = Command::shell("sleep 60 & exit 0").stdin(Stdio::Null).stdout(Stdio::Null);
-        let command = command.stderr(Stdio::Null).leftovers(Leftovers::Wait { max: None });
+        let command = Command::shell("sleep 60 & exit 0").stdin(Input::Null).stdout(Sink::Null);
+        let command = command.stderr(Sink::Null).leftovers(Leftovers::Wait { max: None });
         let start = || supervisor.spawn(&command).unwrap_or_else(|error| panic!("{error}"));
         let runs: Vec<Child> = (0..100).map(|_| start()).collect();
         let sleeps: Vec<Actor> = runs
@@ -122,7 +122,7 @@ fn runs_that_linger_take_no_time_from_others() {
         thread::sleep(ms(500));
         for _ in 0..3 {
             let other =
-                Command::new("true").stdin(Stdio::Null).spawn().unwrap_or_else(|error| panic!("{error}"));
+                Command::new("true").stdin(Input::Null).spawn().unwrap_or_else(|error| panic!("{error}"));
             assert!(other.wait_timeout(PROMPT).expect("the exit is told").success());
             let exit = overdue_after(ms(100)).wait_timeout(PROMPT).expect("the timeout is enforced");
             assert_eq!(exit.cause, Cause::TimedOut);
@@ -351,7 +351,7 @@ fn leftovers_are_killed_though_proc_shows_others() {
         assert_ne!(proc_self.to_str(), Some(&*std::process::id().to_string()), "this `/proc` is not ours");
         // With the group alone, which is searched for in `/proc`, and with whatever holds it otherwise.
         for containment in [Containment::Group, Containment::Auto, Containment::Group] {
-            let command = Command::shell("sleep 60 & exit 0").stdin(Stdio::Null).stdout(Stdio::Piped);
+            let command = Command::shell("sleep 60 & exit 0").stdin(Input::Null).stdout(Sink::Piped);
             let command = command.containment(containment);
             let child = command.spawn().unwrap_or_else(|error| panic!("{error}"));
             let mut output = child.take_stdout().expect("it is piped");

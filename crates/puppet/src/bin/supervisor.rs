@@ -22,7 +22,7 @@
 use std::io::{BufRead, Write, stdin, stdout};
 use std::time::Duration;
 
-use foster::{Child, Command, Containment, Error, Leftovers, Level, Mechanism, Stdio, Tried};
+use foster::{Child, Command, Containment, Error, Input, Leftovers, Level, Mechanism, Tried};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::gettid;
 
@@ -113,7 +113,7 @@ fn command(words: &str) -> Command {
         }
     };
     let puppet = std::env::current_exe().expect("we run from a file").with_file_name("puppet");
-    let command = Command::new(puppet).args(words).stdin(Stdio::Null).containment(containment);
+    let command = Command::new(puppet).args(words).stdin(Input::Null).containment(containment);
     let mut command = command.grace(GRACE).patience(PATIENCE);
     for more in how {
         command = match more {

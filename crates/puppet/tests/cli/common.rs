@@ -2,7 +2,7 @@
 
 use std::process::{Command as StdCommand, Output};
 
-use foster::{Command, Signal, Stdio, Target};
+use foster::{Command, Input, Signal, Target};
 use puppet::{Stage, program};
 
 pub(crate) use puppet::{Terminal, foster};
@@ -21,7 +21,7 @@ pub(crate) fn foster_run(options: &str, script: &str) -> Command {
         .arg("--")
         .arg(program())
         .args(script.split_whitespace())
-        .stdin(Stdio::Null)
+        .stdin(Input::Null)
         .target(Target::Leader)
 }
 

@@ -2,7 +2,7 @@
 
 use std::process::Command as StdCommand;
 
-use foster::{Signal, Status, Stdio};
+use foster::{Input, Signal, Status};
 use puppet::{Feature, NOBODY, Programs, Stage, alive, needs};
 
 use crate::common::{foster, foster_run, run, said, send, stage};
@@ -44,7 +44,7 @@ fn f15_f16_a_success_is_told_at_once_and_it_is_killed_and_told() {
 #[test]
 fn f16_a_daemon_that_holds_the_pipe_does_not_hold_up_foster() {
     let stage =
-        Stage::start(&foster_run("", "fork daemon [ setsid wait ] sleep 0.2 exit 4").stdin(Stdio::Null));
+        Stage::start(&foster_run("", "fork daemon [ setsid wait ] sleep 0.2 exit 4").stdin(Input::Null));
     let daemon = stage.ready("daemon");
     assert_eq!(stage.exit().status, Status::Exited(4));
     assert!(!daemon.alive());

@@ -3,7 +3,7 @@
 use std::process::{Command as StdCommand, Stdio as StdStdio};
 use std::time::{Duration, Instant};
 
-use foster::{Command, Signal, Stdio};
+use foster::{Command, Input, Signal};
 use puppet::{Feature, Safety, Stage, needs, program};
 
 use crate::common::foster;
@@ -24,7 +24,7 @@ fn f05_the_tree_dies_with_foster() {
         let command = Command::new("sh").args(["-c", ENTER, "sh"]).arg(safety.directory()).arg(foster());
         let command = command.arg("run").args(options.split_whitespace()).arg("--").arg(program());
         let script = "fork worker [ ignore TERM wait ] daemons setsid 1 daemons double-setsid 2 say out wait";
-        let command = command.args(script.split_whitespace()).stdin(Stdio::Null);
+        let command = command.args(script.split_whitespace()).stdin(Input::Null);
         let stage = Stage::start(&command.containment(foster::Containment::Group));
         stage.expect("leader: out");
         let pid = stage.child().pid().expect("it runs");

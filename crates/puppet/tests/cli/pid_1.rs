@@ -1,6 +1,6 @@
 //! F19: `foster run` as PID 1 of a pid namespace, as in a container.
 
-use foster::{Command, Signal, Status, Stdio};
+use foster::{Command, Input, Signal, Status};
 use puppet::{Actor, Feature, Stage, eventually, needs, program};
 
 use crate::common::foster;
@@ -11,7 +11,7 @@ fn first(options: &str, script: &str) -> (Stage, Actor) {
     let unshare = ["-p", "-f", "--mount-proc", "--kill-child"];
     let command = Command::new("unshare").args(unshare).arg(foster()).arg("run");
     let command = command.args(options.split_whitespace()).arg("--").arg(program());
-    let stage = Stage::start(&command.args(script.split_whitespace()).stdin(Stdio::Null));
+    let stage = Stage::start(&command.args(script.split_whitespace()).stdin(Input::Null));
     stage.ready("leader");
     let pid = stage.child().pid().expect("it runs");
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("it lives");

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use foster::{Command, Exit, Leftovers, Stdio, Target};
+use foster::{Command, Exit, Input, Leftovers, Target};
 use puppet::{Feature, Stage, eventually, foster, needs, program, scratch};
 
 use crate::room::{self, Cgroup};
@@ -179,7 +179,7 @@ impl Container {
         // What it leaves behind is podman's own monitor, which must not be disturbed.
         let command = Command::new(&words[0])
             .args(&words[1..])
-            .stdin(Stdio::Null)
+            .stdin(Input::Null)
             .target(Target::Leader)
             .leftovers(Leftovers::Leave);
         Container { room, stage: Stage::start(&command) }

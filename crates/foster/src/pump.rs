@@ -1,0 +1,463 @@
+//! A pump reads what a program writes and hands it on, whether or not anybody waits.
+//!
+//! One that only has to remember runs on the engine's thread, in short turns, and gets a thread of its own once its stream
+//! has proven big; one that calls a function, or writes to what may be slow, has a thread of its own from the start. So a
+//! slow reader slows its own program and nobody else's.
+//!
+//! When the leader is dead, whoever notices has the pump catch up: what was written before is delivered before the exit
+//! is told. [`Drain`] decides how long it listens after that.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError, Weak};
+use std::thread;
+use std::time::Instant;
+
+use rustix::event::epoll::EventFlags;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::io::{Errno, ioctl_fionread};
+use rustix::pipe::fcntl_setpipe_size;
+
+use crate::board::{Board, Wake};
+use crate::engine::{Engine, Look};
+use crate::known::Known;
+use crate::output::Capture;
+use crate::output::capture::Recorder;
+use crate::output::drain::{Drain, Phase};
+use crate::spawn;
+use crate::{Captured, Stream};
+
+mod feed;
+mod holders;
+mod outlet;
+mod queue;
+
+pub(crate) use feed::{Feed, Rest};
+pub(crate) use outlet::Outlet;
+pub(crate) use queue::Queue;
+
+/// What one stream of one run is read from, and to where.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) stream: Stream,
+    pub(crate) source: OwnedFd,
+    /// It is the master of a terminal.
+    pub(crate) terminal: bool,
+    pub(crate) capture: Option<Capture>,
+    pub(crate) streamed: bool,
+    /// Whatever may be slow.
+    pub(crate) outlets: Vec<Outlet>,
+}
+
+/// For whom it is read.
+#[derive(Clone, Debug)]
+pub(crate) struct Reader {
+    pub(crate) engine: &'static Engine,
+    pub(crate) label: Arc<str>,
+    pub(crate) board: Arc<Board<Known>>,
+    /// Where what is streamed goes, from both streams of a run.
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) drain: Drain,
+}
+
+#[derive(Debug)]
+pub(crate) struct Pump {
+    id: u64,
+    reader: Reader,
+    stream: Stream,
+    terminal: bool,
+    streamed: bool,
+    /// What wakes its thread, if it has one.
+    poke: OnceLock<Arc<OwnedFd>>,
+    /// What it reads, for whoever may not wait until it has been read.
+    source: Weak<OwnedFd>,
+    me: Weak<Pump>,
+    moment: Mutex<Moment>,
+    recorder: Mutex<Option<Recorder>>,
+    /// Held while it reads and hands on.
+    io: Mutex<Io>,
+}
+
+/// Where it stands after the exit.
+#[derive(Debug)]
+struct Moment {
+    drain: Drain,
+    /// The exit waits for it.
+    lags: bool,
+    /// Nobody waits for more of it.
+    finished: bool,
+    /// Where it stands in the engine's timetable.
+    queued: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Io {
+    /// `None` once it has ended. A thread that waits for more has it too.
+    source: Option<Arc<OwnedFd>>,
+    outlets: Vec<Outlet>,
+    /// It has, or had, somebody to hand on to.
+    slow: bool,
+    block: Vec<u8>,
+    /// How much it has brought.
+    came: u64,
+    /// After the exit: how much of what was written before is still to come.
+    owed: Option<usize>,
+}
+
+/// How a turn ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// There is more, for the next turn.
+    More,
+    /// There is nothing now.
+    Idle,
+    /// Who reads it must read first.
+    Full,
+    Ended,
+}
+
+/// How much is read at once, and in one turn on the engine's thread.
+const BLOCK: usize = 64 << 10;
+const TURN: usize = 4 * BLOCK;
+/// What a stream has brought when it has proven big, and the pipe it gets then, which halves the time of a flood.
+const BIG: u64 = 1 << 20;
+const BIG_PIPE: usize = 1 << 20;
+/// More than a terminal holds.
+const TERMINAL: usize = 128 << 10;
+
+impl Pump {
+    /// Begins to read.
+    pub(crate) fn start(reader: Reader, plan: Plan) -> io::Result<Arc<Pump>> {
+        let Plan { stream, source, terminal, capture, streamed, outlets } = plan;
+        let (engine, id, slow) = (reader.engine, reader.engine.new_id(), !outlets.is_empty());
+        if capture.is_some() {
+            reader.board.will_capture(stream as usize);
+        }
+        if streamed {
+            reader.queue.opens();
+        }
+        let source = Arc::new(source);
+        let io = Io { source: Some(source.clone()), outlets, slow, block: Vec::new(), came: 0, owed: None };
+        let moment = Moment { drain: reader.drain, lags: false, finished: false, queued: None };
+        let pump = Arc::new_cyclic(|me| Pump {
+            id,
+            reader,
+            stream,
+            terminal,
+            streamed,
+            poke: OnceLock::new(),
+            source: Arc::downgrade(&source),
+            me: me.clone(),
+            moment: Mutex::new(moment),
+            recorder: Mutex::new(capture.map(Recorder::new)),
+            io: Mutex::new(io),
+        });
+        engine.register(id, pump.clone());
+        let started = if slow { pump.start_thread() } else { engine.watch(&*source, id, ONCE) };
+        if let Err(error) = started {
+            engine.unregister(id);
+            return Err(error);
+        }
+        Ok(pump)
+    }
+
+    /// The leader is dead. What it wrote is taken in, here and now where that costs no more than copying.
+    pub(crate) fn leader_exited(&self, now: Instant) -> Wake<'_> {
+        let mut wake = Wake::default();
+        {
+            let mut moment = self.moment();
+            moment.drain.exited(now);
+            if let Phase::Over { .. } = moment.drain.phase() {
+                return wake;
+            }
+            moment.lags = true;
+            self.reader.board.lags();
+            self.requeue(&mut moment);
+        }
+        match self.try_io() {
+            Some(mut io) if !io.slow => {
+                let turn = self.turn(&mut io, usize::MAX, &mut wake);
+                self.after(turn, &io);
+            }
+            _ => self.wake_up(),
+        }
+        wake
+    }
+
+    pub(crate) fn stream(&self) -> Stream {
+        self.stream
+    }
+
+    /// What has been captured so far.
+    pub(crate) fn so_far(&self) -> Option<Captured> {
+        self.recorder().as_ref().map(Recorder::snapshot)
+    }
+
+    /// Has whoever reads look again: there is room, or an exit.
+    fn wake_up(&self) {
+        match self.poke.get() {
+            Some(poke) => _ = rustix::io::write(poke, &1_u64.to_ne_bytes()),
+            None => self.reader.engine.requeue(self.id, None, Some(Instant::now())),
+        }
+    }
+
+    /// After a turn on no thread of its own.
+    fn after(&self, turn: Turn, io: &Io) {
+        if self.poke.get().is_some() {
+            self.wake_up();
+        } else if let (Turn::More | Turn::Idle, Some(source)) = (turn, &io.source) {
+            self.reader.engine.rearm(&**source, self.id, ONCE);
+        }
+    }
+
+    fn start_thread(self: &Arc<Pump>) -> io::Result<()> {
+        let poke = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let (ours, hears) = (self.clone(), poke.clone());
+        let thread = thread::Builder::new().name("foster-pump".to_string());
+        spawn::start_thread(thread, move || ours.on_thread(&hears))?;
+        _ = self.poke.set(poke);
+        Ok(())
+    }
+
+    /// On a thread of its own, until the stream has ended.
+    fn on_thread(&self, poke: &OwnedFd) {
+        let mut big = false;
+        loop {
+            let mut wake = Wake::default();
+            let (turn, source) = {
+                let mut io = self.io();
+                let turn = self.turn(&mut io, TURN, &mut wake);
+                if !big && io.came >= BIG {
+                    big = true;
+                    // It may be refused: pipe(7), pipe-user-pages-soft.
+                    _ = io.source.as_ref().map(|source| fcntl_setpipe_size(source, BIG_PIPE));
+                }
+                (turn, io.source.clone())
+            };
+            drop(wake);
+            let Some(source) = source else { return };
+            let mut watched = [PollFd::new(poke, PollFlags::IN), PollFd::new(&*source, PollFlags::IN)];
+            let watched = match turn {
+                Turn::More => continue,
+                Turn::Idle => &mut watched[..],
+                // A hang-up is told unasked, and is no reason to look while nobody has room.
+                Turn::Full => &mut watched[..1],
+                Turn::Ended => return,
+            };
+            if poll(watched, None).is_ok() && !watched[0].revents().is_empty() {
+                _ = rustix::io::read(poke, &mut [0; 8]);
+            }
+        }
+    }
+
+    /// Reads and hands on, until there is nothing, or so much was read.
+    fn turn<'a>(&'a self, io: &mut Io, budget: usize, wake: &mut Wake<'a>) -> Turn {
+        let mut left = budget;
+        loop {
+            let Some(source) = io.source.clone() else { return Turn::Ended };
+            let (catching_up, waits) = match self.moment().drain.phase() {
+                Phase::Open | Phase::Draining { .. } => (false, true),
+                Phase::CatchingUp { .. } => (true, true),
+                Phase::Over { .. } => (false, false),
+            };
+            if catching_up && io.owed.is_none() {
+                let waiting = ioctl_fionread(&source).ok().and_then(|n| usize::try_from(n).ok());
+                io.owed = Some(if self.terminal { TERMINAL } else { waiting.unwrap_or(TERMINAL) });
+            }
+            if waits && !catching_up && self.streamed && self.reader.queue.is_full() {
+                return if self.reader.queue.awaits_room(&self.me) { Turn::Full } else { continue };
+            }
+            match self.read(io, &source, waits) {
+                // EIO: nobody has the terminal open any more.
+                Ok(0) | Err(Errno::IO) => {
+                    self.end(io, wake);
+                    return Turn::Ended;
+                }
+                Ok(n) => {
+                    io.came += n as u64;
+                    left = left.saturating_sub(n);
+                    let now = Instant::now();
+                    let mut moment = self.moment();
+                    moment.drain.came(now);
+                    if let Some(owed) = io.owed.as_mut().filter(|_| catching_up) {
+                        *owed = owed.saturating_sub(n);
+                        if *owed == 0 {
+                            self.caught_up(&mut moment, now, wake);
+                        }
+                    }
+                }
+                Err(Errno::AGAIN) => {
+                    if catching_up {
+                        self.caught_up(&mut self.moment(), Instant::now(), wake);
+                    }
+                    return Turn::Idle;
+                }
+                Err(Errno::INTR) => {}
+                Err(_) => {
+                    self.end(io, wake);
+                    return Turn::Ended;
+                }
+            }
+            if io.slow && io.outlets.is_empty() && !self.streamed && self.recorder().is_none() {
+                // Nobody takes it any more: the program is to know, as in any pipeline.
+                self.end(io, wake);
+                return Turn::Ended;
+            }
+            if left == 0 {
+                return Turn::More;
+            }
+        }
+    }
+
+    /// Reads once, and hands on what came.
+    fn read(&self, io: &mut Io, source: &OwnedFd, waits: bool) -> Result<usize, Errno> {
+        if self.terminal && !is_ready(source) {
+            // Its descriptor is shared with whoever types, and blocks.
+            return Err(Errno::AGAIN);
+        }
+        if waits
+            && !self.streamed
+            && !io.slow
+            && let Some(recorder) = self.recorder().as_mut().filter(|recorder| recorder.can_read())
+        {
+            return recorder.read(source);
+        }
+        io.block.resize(BLOCK, 0);
+        let n = rustix::io::read(source, &mut io.block)?;
+        let bytes = &io.block[..n];
+        if waits {
+            if let Some(recorder) = self.recorder().as_mut() {
+                recorder.record(bytes);
+            }
+            if self.streamed {
+                self.reader.queue.push(self.stream, bytes);
+            }
+        }
+        if n > 0 {
+            io.outlets.retain_mut(|outlet| outlet.take(bytes));
+        }
+        Ok(n)
+    }
+
+    /// All that was written before the exit is delivered.
+    fn caught_up<'a>(&'a self, moment: &mut Moment, now: Instant, wake: &mut Wake<'a>) {
+        moment.drain.caught_up(now);
+        if std::mem::take(&mut moment.lags) {
+            wake.and(self.reader.board.caught_up(&self.reader.label));
+        }
+        self.requeue(moment);
+    }
+
+    /// Nothing more comes.
+    fn end<'a>(&'a self, io: &mut Io, wake: &mut Wake<'a>) {
+        io.outlets.drain(..).for_each(Outlet::finish);
+        if let Some(source) = io.source.take().filter(|_| self.poke.get().is_none()) {
+            self.reader.engine.unwatch(&*source);
+        }
+        self.moment().drain.ended();
+        self.finish(true, wake);
+        self.reader.engine.unregister(self.id);
+    }
+
+    /// Nobody waits for more: those who waited get what there is.
+    fn finish<'a>(&'a self, ended: bool, wake: &mut Wake<'a>) {
+        {
+            let mut moment = self.moment();
+            if std::mem::replace(&mut moment.finished, true) {
+                return;
+            }
+            if std::mem::take(&mut moment.lags) {
+                wake.and(self.reader.board.caught_up(&self.reader.label));
+            }
+        }
+        if self.streamed {
+            wake.and(self.reader.queue.closes());
+        }
+        let Some(captured) = self.recorder().take().map(|recorder| recorder.finish(ended)) else { return };
+        let stream = self.stream as usize;
+        if ended || !self.tell_with_holders(&captured) {
+            wake.and(self.reader.board.has_captured(stream, captured));
+        }
+    }
+
+    /// To find the holders all processes are looked at, which is nothing for the engine's thread. Says whether it will be
+    /// told.
+    fn tell_with_holders(&self, captured: &Captured) -> bool {
+        let Some(source) = self.source.upgrade() else { return false };
+        let (board, stream, captured) = (self.reader.board.clone(), self.stream as usize, captured.clone());
+        let look = move || {
+            let holders = holders::of(&source);
+            drop(source);
+            drop(board.has_captured(stream, captured.held_by(holders)));
+        };
+        spawn::start_thread(thread::Builder::new().name("foster-holders".to_string()), look).is_ok()
+    }
+
+    /// So that the engine looks when the drain is over. A deadline that has moved on is looked at early, and again.
+    fn requeue(&self, moment: &mut Moment) {
+        let Some(deadline) = moment.drain.deadline() else { return };
+        if moment.queued.is_none_or(|queued| deadline < queued) {
+            self.reader.engine.requeue(self.id, moment.queued, Some(deadline));
+            moment.queued = Some(deadline);
+        }
+    }
+
+    fn moment(&self) -> MutexGuard<'_, Moment> {
+        self.moment.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn recorder(&self) -> MutexGuard<'_, Option<Recorder>> {
+        self.recorder.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn io(&self) -> MutexGuard<'_, Io> {
+        self.io.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `None` where somebody is reading.
+    fn try_io(&self) -> Option<MutexGuard<'_, Io>> {
+        match self.io.try_lock() {
+            Ok(io) => Some(io),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+}
+
+impl Look for Pump {
+    /// Something came, or a deadline has passed.
+    fn look(self: Arc<Pump>, _ready: bool) {
+        // Declared first, so that it is dropped, and wakes, after the locks are given back.
+        let mut wake = Wake::default();
+        let over = {
+            let mut moment = self.moment();
+            let now = Instant::now();
+            moment.queued = moment.queued.filter(|queued| *queued > now);
+            let over = moment.drain.passes(now);
+            self.requeue(&mut moment);
+            over
+        };
+        if over {
+            self.finish(false, &mut wake);
+        }
+        if self.poke.get().is_some() {
+            return self.wake_up();
+        }
+        let Some(mut io) = self.try_io() else { return };
+        let turn = self.turn(&mut io, TURN, &mut wake);
+        let proven_big = turn == Turn::More && io.came >= BIG && !self.streamed && !self.terminal;
+        if proven_big && let Some(source) = io.source.clone().filter(|_| self.start_thread().is_ok()) {
+            return self.reader.engine.unwatch(&*source);
+        }
+        self.after(turn, &io);
+    }
+}
+
+/// Told once, until it is asked for again.
+const ONCE: EventFlags = EventFlags::IN.union(EventFlags::ONESHOT);
+
+/// Whether a read would not block. What is on its way through a terminal is waited for: `n_tty_poll` in the kernel.
+fn is_ready(source: &OwnedFd) -> bool {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut [PollFd::new(source, PollFlags::IN)], Some(&now)) != Ok(0)
+}

@@ -1,0 +1,88 @@
+//! What a program is fed, while its output is read.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use rustix::event::epoll::EventFlags;
+use rustix::io::Errno;
+
+use crate::engine::{Engine, Look};
+use crate::spawn;
+
+#[derive(Debug)]
+pub(crate) struct Feed {
+    id: u64,
+    engine: &'static Engine,
+    rest: Mutex<Option<Rest>>,
+}
+
+/// What is still to be written, and to where.
+#[derive(Debug)]
+pub(crate) struct Rest {
+    pub(crate) to: OwnedFd,
+    pub(crate) bytes: Arc<[u8]>,
+    pub(crate) written: usize,
+}
+
+impl Rest {
+    /// Writes what can be written now. `false` once there is nothing left, or nobody reads.
+    pub(crate) fn write(&mut self) -> bool {
+        while self.written < self.bytes.len() {
+            match rustix::io::write(&self.to, &self.bytes[self.written..]) {
+                Ok(n) => self.written += n,
+                Err(Errno::INTR) => {}
+                Err(error) => return error == Errno::AGAIN,
+            }
+        }
+        false
+    }
+}
+
+impl Feed {
+    /// Feeds a pipe that does not block.
+    pub(crate) fn start(engine: &'static Engine, rest: Rest) -> io::Result<Arc<Feed>> {
+        let id = engine.new_id();
+        let feed = Arc::new(Feed { id, engine, rest: Mutex::new(None) });
+        engine.register(id, feed.clone());
+        let mut place = feed.rest.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = engine.watch(&rest.to, id, ONCE) {
+            engine.unregister(id);
+            return Err(error);
+        }
+        *place = Some(rest);
+        drop(place);
+        Ok(feed)
+    }
+
+    /// Types into a terminal, which is shared with others and blocks: on a thread, until all is typed or nobody has the
+    /// terminal any more.
+    pub(crate) fn type_into(mut rest: Rest) -> io::Result<()> {
+        spawn::start_thread(thread::Builder::new().name("foster-feed".to_string()), move || _ = rest.write())
+    }
+
+    /// Whoever was fed is dead.
+    pub(crate) fn close(&self) {
+        let rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(rest) = rest {
+            self.engine.unwatch(&rest.to);
+            self.engine.unregister(self.id);
+        }
+    }
+}
+
+impl Look for Feed {
+    fn look(self: Arc<Feed>, _ready: bool) {
+        let mut place = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(rest) = place.as_mut() else { return };
+        if rest.write() {
+            self.engine.rearm(&rest.to, self.id, ONCE);
+        } else {
+            drop(place);
+            self.close();
+        }
+    }
+}
+
+const ONCE: EventFlags = EventFlags::OUT.union(EventFlags::ONESHOT);

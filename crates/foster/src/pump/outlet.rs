@@ -1,0 +1,87 @@
+//! Who is handed what a stream brings, and may take his time.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::event::{PollFd, PollFlags, poll};
+
+use crate::output::lines::Splitter;
+use crate::output::log_file::Rotating;
+use crate::output::{OnChunk, OnLine};
+
+#[derive(Debug)]
+pub(crate) enum Outlet {
+    Lines(OnLine, Splitter),
+    Chunks(OnChunk),
+    Descriptor(File),
+    /// Both streams of a run may go to one file.
+    Log(Arc<Mutex<Rotating>>),
+    /// Its function has panicked. What comes is dropped; the program does not have to suffer for it.
+    Deaf,
+}
+
+impl Outlet {
+    pub(crate) fn to(descriptor: OwnedFd) -> Outlet {
+        Outlet::Descriptor(descriptor.into())
+    }
+
+    /// Hands it on. `false`: it takes no more.
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> bool {
+        match self {
+            Outlet::Lines(function, splitter) => {
+                if !survives(|| splitter.split(bytes, &mut *locked(&function.0))) {
+                    *self = Outlet::Deaf;
+                }
+                true
+            }
+            Outlet::Chunks(function) => {
+                if !survives(|| locked(&function.0)(bytes)) {
+                    *self = Outlet::Deaf;
+                }
+                true
+            }
+            Outlet::Descriptor(file) => write(file, bytes).is_ok(),
+            // A full disk may have room again.
+            Outlet::Log(log) => {
+                _ = locked(log).write(bytes);
+                true
+            }
+            Outlet::Deaf => true,
+        }
+    }
+
+    /// Nothing more comes.
+    pub(crate) fn finish(self) {
+        if let Outlet::Lines(function, mut splitter) = self {
+            survives(|| splitter.finish(&mut *locked(&function.0)));
+        }
+    }
+}
+
+/// Runs somebody else's code. Says whether it did not panic.
+fn survives(act: impl FnOnce()) -> bool {
+    catch_unwind(AssertUnwindSafe(act)).is_ok()
+}
+
+fn locked<T: ?Sized>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// All of it, also to what somebody has made non-blocking.
+fn write(file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match file.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => bytes = &bytes[n..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                poll(&mut [PollFd::new(file, PollFlags::OUT)], None)?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,369 @@
+//! One run: where decisions become acts. A [`Run`] is a lifecycle, its tree, its streams and its board.
+//!
+//! Whoever has news takes the run's lock, tells the machine, and performs what it answers: the engine with an exit
+//! or a deadline, a caller with an order. So an order has been carried out when the call returns, with its errno,
+//! and no order needs a thread to wake up. Nobody holds that lock while waiting, and no user code runs under it.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use rustix::event::epoll::EventFlags;
+
+use crate::board::{Board, Wake};
+use crate::engine::{Engine, Look};
+use crate::known::Known;
+use crate::lifecycle::{Effect, Fact, Lifecycle, News, Order, Output};
+use crate::pump::{Feed, Pump};
+use crate::tree::proc::Process;
+use crate::tree::{Heard, Tree};
+use crate::watch::{Collect, Watch};
+use crate::{Captured, Event, EventKind, Exit, Policy, Proof, Stream, Stuck};
+
+/// One run, shared by its handles and the engine.
+#[derive(Debug)]
+pub(crate) struct Run {
+    id: u64,
+    engine: &'static Engine,
+    pub(crate) label: Arc<str>,
+    pub(crate) board: Arc<Board<Known>>,
+    started: (Instant, SystemTime),
+    /// `None` once the run is gone: then there is no pid to misuse, and no descriptor is kept.
+    held: Mutex<Option<Held>>,
+    streams: Streams,
+}
+
+/// What we read of it, and what we feed it.
+#[derive(Debug, Default)]
+pub(crate) struct Streams {
+    pub(crate) pumps: Vec<Arc<Pump>>,
+    pub(crate) feed: Option<Arc<Feed>>,
+    /// An input that ends with the leader.
+    pub(crate) held_open: Mutex<Option<OwnedFd>>,
+}
+
+/// What belongs to whoever holds the run's lock.
+#[derive(Debug)]
+struct Held {
+    machine: Lifecycle,
+    tree: Box<dyn Tree>,
+    /// The leader's end has been collected.
+    exited: bool,
+    /// How it ended, for the machine's news of the exit.
+    ended: Option<(crate::watch::Ended, Instant, Vec<u32>)>,
+    /// The leader's pidfd says that it is dead, and its status is kept from us: somebody traces it.
+    withheld: bool,
+    /// Why the last kill did not reach everybody.
+    refused: Option<io::Error>,
+    /// When to look again, and how long until the look after.
+    look: Option<Instant>,
+    pace: Duration,
+    /// Where the run stands in the engine's timetable.
+    queued: Option<Instant>,
+}
+
+/// A tree that empties tells nobody: one looks, soon at first, then less often.
+const FIRST_LOOK: Duration = Duration::from_millis(1);
+const SLOWEST_LOOK: Duration = Duration::from_millis(50);
+
+impl Run {
+    /// Registers a leader that has just been started. On failure the tree is killed and reaped.
+    pub(crate) fn admit(
+        engine: &'static Engine,
+        label: Arc<str>,
+        board: Arc<Board<Known>>,
+        policy: Policy,
+        tree: Box<dyn Tree>,
+        streams: Streams,
+        started: (Instant, SystemTime),
+    ) -> io::Result<Arc<Run>> {
+        let mut held = Held {
+            machine: Lifecycle::new(policy, started.0),
+            tree,
+            exited: false,
+            ended: None,
+            withheld: false,
+            refused: None,
+            look: None,
+            pace: FIRST_LOOK,
+            queued: None,
+        };
+        let id = engine.new_id();
+        let run = Arc::new(Run { id, engine, label, board, started, held: Mutex::new(None), streams });
+        drop(run.post(EventKind::Started { pid: held.tree.leader() }));
+        engine.register(id, run.clone());
+        let mut guard = run.held();
+        let watched = held.tree.watched().into_iter().try_for_each(|descriptor| {
+            // Each change once: what is heard is taken in whole, and an end does not end.
+            engine.watch(descriptor, id, EventFlags::IN | EventFlags::ET)
+        });
+        if let Err(error) = watched {
+            engine.unregister(id);
+            held.tree.discard();
+            return Err(error);
+        }
+        *guard = Some(held);
+        // Nobody has asked yet, so there is nobody to wake.
+        _ = run.drive(&mut guard, Instant::now());
+        drop(guard);
+        Ok(run)
+    }
+
+    /// Gives an order. It has been carried out when this returns. To what is gone it is nothing.
+    pub(crate) fn order(&self, order: Order) -> io::Result<()> {
+        // Declared first, so that it is dropped, and wakes, after the lock is given back.
+        let mut wake = Wake::default();
+        let mut guard = self.held();
+        let now = Instant::now();
+        // What has happened already comes first, so that no signal is sent to what is known to be dead.
+        wake.and(self.take_in(&mut guard, now));
+        let Some(held) = guard.as_mut() else { return Ok(()) };
+        held.machine.order(order, now);
+        let (done, more) = self.drive(&mut guard, now);
+        wake.and(more);
+        done
+    }
+
+    /// Kills what still runs; what its leader has left is the policy's business.
+    pub(crate) fn abandon(&self) {
+        // The board first: whoever was woken by it would run into the lock of whoever posted.
+        if self.board.read(Known::is_dead) {
+            return;
+        }
+        if self.held().as_ref().is_some_and(|held| !held.exited) {
+            _ = self.order(Order::Kill);
+        }
+    }
+
+    /// Somebody wants to know what is known by now.
+    pub(crate) fn look_now(&self) {
+        self.look_at(false);
+    }
+
+    /// Something may have become of the leader, or a deadline may have passed. `dead`: the leader's pidfd says so.
+    fn look_at(&self, dead: bool) {
+        let mut wake = Wake::default();
+        let mut guard = self.held();
+        let now = Instant::now();
+        wake.and(self.take_in(&mut guard, now));
+        let Some(held) = guard.as_mut() else { return };
+        if dead && !held.exited && !held.withheld && held.tree.must_be_asked() {
+            // Its tracer has to look first. The pidfd would be ready for ever; so we ask now and then.
+            held.withheld = true;
+            self.unwatch(held.tree.as_ref());
+        }
+        if held.look.is_some_and(|look| look <= now) {
+            held.look = None;
+            if held.exited && held.tree.is_empty(now) {
+                held.machine.fact(Fact::Empty, now);
+            }
+        }
+        let (_, more) = self.drive(&mut guard, now);
+        wake.and(more);
+    }
+
+    /// The signal that stopped the leader, if it is stopped now.
+    pub(crate) fn stopped(&self) -> Option<crate::Signal> {
+        self.look_at(false);
+        self.held().as_ref().filter(|held| !held.exited).and_then(|held| held.tree.stopped())
+    }
+
+    /// Takes in what has become of the tree, and acts on it.
+    fn take_in(&self, guard: &mut Option<Held>, now: Instant) -> Wake<'_> {
+        let Some(held) = guard.as_mut() else { return Wake::default() };
+        let mut wake = Wake::default();
+        let mut news = false;
+        for heard in held.tree.hear() {
+            wake.and(self.post(match heard {
+                Heard::Suspended(signal) => EventKind::Suspended(signal),
+                Heard::Continued => EventKind::Continued,
+                Heard::GuardLost => {
+                    // What it held is not held any more: the promise is kept by ending it.
+                    held.machine.order(Order::Kill, now);
+                    news = true;
+                    EventKind::GuardLost
+                }
+            }));
+        }
+        if !held.exited
+            && let Some(ended) = held.tree.leader_ended()
+        {
+            held.exited = true;
+            held.withheld = false;
+            wake.and(self.settle_streams(now));
+            let (leftovers, alone) = held.tree.leftovers(now);
+            let fact = Fact::Exited { status: ended.status, alone };
+            held.ended = Some((ended, now, leftovers));
+            held.machine.fact(fact, now);
+            news = true;
+        }
+        if held.exited && !held.tree.must_be_asked() && held.tree.is_empty(now) {
+            held.machine.fact(Fact::Empty, now);
+            news = true;
+        }
+        if held.machine.is_emptied() && held.tree.reap() {
+            held.machine.fact(Fact::Reaped, now);
+            news = true;
+        }
+        if news {
+            wake.and(self.drive(guard, now).1);
+        }
+        wake
+    }
+
+    /// Performs what the machine says until it comes to rest. The error is that of the first signal that could not
+    /// be delivered.
+    fn drive(&self, guard: &mut Option<Held>, now: Instant) -> (io::Result<()>, Wake<'_>) {
+        let mut result = Ok(());
+        let mut delivered = true;
+        let mut happened = Vec::new();
+        let Some(held) = guard.as_mut() else { return (result, Wake::default()) };
+        let deadline = loop {
+            match held.machine.poll(now) {
+                Output::Do(Effect::Signal(reach, signal)) => {
+                    let sent = held.tree.signal(reach, signal);
+                    delivered = sent.is_ok();
+                    result = result.and(sent);
+                }
+                Output::Do(Effect::KillTree) => {
+                    held.refused = held.tree.kill().err();
+                    held.pace = FIRST_LOOK;
+                }
+                Output::Do(Effect::Detach) => held.tree.detach(),
+                Output::Do(Effect::Reap) => {
+                    if held.tree.reap() {
+                        held.machine.fact(Fact::Reaped, now);
+                    }
+                }
+                // What reached nobody is the caller's to know, by the error.
+                Output::Tell(News::Signalled(_)) if !delivered => {}
+                Output::Tell(news) => happened.extend(self.kind_of(held, news)),
+                Output::Wait(deadline) => break deadline,
+            }
+        };
+        // What gives back takes a moment, and is asked for again should nobody tell.
+        let ask = held.machine.awaits_empty() && held.tree.must_be_asked() || held.machine.is_emptied();
+        if !ask && !held.withheld {
+            held.look = None;
+        } else if held.look.is_none() {
+            held.look = now.checked_add(held.pace);
+            held.pace = (held.pace * 2).min(SLOWEST_LOOK);
+        }
+        let next = match (deadline, held.look) {
+            (Some(deadline), Some(look)) => Some(deadline.min(look)),
+            (deadline, look) => deadline.or(look),
+        };
+        if next != held.queued {
+            self.engine.requeue(self.id, held.queued, next);
+            held.queued = next;
+        }
+        // Posted last: who reads that it is gone finds neither its zombie nor its descriptors.
+        if held.machine.is_gone() {
+            self.unwatch(held.tree.as_ref());
+            self.engine.unregister(self.id);
+            if let Some(survivor) = held.tree.survivor() {
+                Adopted::start(self.engine, survivor);
+            }
+            *guard = None;
+        }
+        let mut wake = Wake::default();
+        for kind in happened {
+            wake.and(self.post(kind));
+        }
+        (result, wake)
+    }
+
+    fn kind_of(&self, held: &mut Held, news: News) -> Option<EventKind> {
+        Some(match news {
+            News::Signalled(signal) => EventKind::Signalled(signal),
+            News::Splaying(delay) => EventKind::Splaying(delay),
+            News::TimedOut => EventKind::TimedOut,
+            News::Asked(signal) => EventKind::Asked(signal),
+            News::Forced => EventKind::Forced,
+            News::Stuck => {
+                held.tree.kill_again();
+                let mut pids = held.tree.members();
+                pids.extend((!held.exited).then(|| held.tree.leader()));
+                let state = |pid: &u32| Process::of(*pid).map_or('?', |process| process.state.into());
+                let states = pids.iter().map(state).collect();
+                let why = held.refused.as_ref().map(ToString::to_string);
+                EventKind::Stuck(Stuck { label: self.label.clone(), pids, states, why })
+            }
+            News::Exited { status, cause, forced } => {
+                let (ended, at, leftovers) = held.ended.take()?;
+                EventKind::Exited(Exit {
+                    status,
+                    cause,
+                    forced,
+                    usage: ended.usage,
+                    started: self.started.1,
+                    elapsed: at.saturating_duration_since(self.started.0),
+                    leftovers,
+                })
+            }
+            News::Gone { left: true } => EventKind::Gone(Proof::Left),
+            News::Gone { left: false } => EventKind::Gone(held.tree.proof()),
+        })
+    }
+
+    /// The leader is dead: what it wrote is delivered before that is told, and nothing is fed to it any more.
+    fn settle_streams(&self, now: Instant) -> Wake<'_> {
+        let mut wake = Wake::default();
+        self.streams.pumps.iter().for_each(|pump| wake.and(pump.leader_exited(now)));
+        self.streams.feed.iter().for_each(|feed| feed.close());
+        drop(self.streams.held_open.lock().unwrap_or_else(PoisonError::into_inner).take());
+        wake
+    }
+
+    /// What has been captured of this stream so far.
+    pub(crate) fn captured_so_far(&self, stream: Stream) -> Option<Captured> {
+        self.streams.pumps.iter().find(|pump| pump.stream() == stream)?.so_far()
+    }
+
+    fn post(&self, kind: EventKind) -> Wake<'_> {
+        let elapsed = self.started.0.elapsed();
+        self.board.post(&self.label, Event { at: SystemTime::now(), elapsed, kind })
+    }
+
+    /// Before the descriptors are closed: epoll watches the files behind them, which may live on elsewhere.
+    fn unwatch(&self, tree: &dyn Tree) {
+        tree.watched().into_iter().for_each(|descriptor| self.engine.unwatch(descriptor));
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Look for Run {
+    fn look(self: Arc<Run>, ready: bool) {
+        self.look_at(ready);
+    }
+}
+
+/// A guard that lives on with a tree that was left alone: it is reaped when it ends.
+#[derive(Debug)]
+struct Adopted {
+    id: u64,
+    engine: &'static Engine,
+    process: Watch,
+}
+
+impl Adopted {
+    fn start(engine: &'static Engine, process: Watch) {
+        let adopted = Arc::new(Adopted { id: engine.new_id(), engine, process });
+        engine.register(adopted.id, adopted.clone());
+        if engine.watch(&adopted.process, adopted.id, EventFlags::IN).is_err() {
+            engine.unregister(adopted.id);
+        }
+    }
+}
+
+impl Look for Adopted {
+    fn look(self: Arc<Adopted>, _ready: bool) {
+        self.engine.unregister(self.id);
+        self.engine.unwatch(&self.process);
+        _ = self.process.ended(Collect::Reap);
+    }
+}
