@@ -12,7 +12,7 @@ use foster::{Containment, Leftovers, Level, Signal, Target};
 
 use crate::forward::Start;
 use crate::say::{self, Volume};
-use crate::values::{self, Rewrite, Span};
+use crate::values::{self, Rewrite, Rotation, Source, Span};
 use crate::{doctor, run};
 
 /// The exit code that says that foster itself failed.
@@ -109,6 +109,31 @@ pub(crate) struct Run {
     /// Let setuid programs give the program nothing; without root, landlock needs it
     #[arg(long, visible_alias = "nnp", help_heading = "Holding")]
     pub(crate) no_new_privs: bool,
+
+    /// Where the program's input comes from: inherit, null, or a file (./null for one of that name)
+    #[arg(long, value_name = "FROM", value_parser = values::input, help_heading = "Streams", default_value = "inherit")]
+    pub(crate) stdin: Source,
+
+    /// Write the program's output to this file, from its beginning
+    #[arg(long, value_name = "FILE", help_heading = "Streams")]
+    pub(crate) stdout: Option<PathBuf>,
+
+    /// Write the program's error output to this file; it may be the same as for --stdout
+    #[arg(long, value_name = "FILE", help_heading = "Streams")]
+    pub(crate) stderr: Option<PathBuf>,
+
+    /// Go on at the end of the files of --stdout and --stderr
+    #[arg(long, help_heading = "Streams")]
+    pub(crate) append: bool,
+
+    /// Begin a new file of --stdout and --stderr before one grows over this size, such as 10M, and keep so many old ones
+    /// (3): FILE.1, FILE.2, …
+    #[arg(long, value_name = "SIZE[:KEEP]", value_parser = values::rotation, help_heading = "Streams")]
+    pub(crate) rotate: Option<Rotation>,
+
+    /// Keep the output to itself, and show its last N lines if the program fails
+    #[arg(long, value_name = "N", help_heading = "Streams", allow_hyphen_values = true)]
+    pub(crate) capture_tail: Option<usize>,
 
     /// Start the program in a session of its own, without a terminal
     #[arg(long, conflicts_with = "same_group", help_heading = "Starting")]

@@ -13,8 +13,9 @@ use crate::forward::{Arrived, Inbox, Origin, Start};
 use crate::records::{self, EventWriter, ReportFile};
 use crate::say::{self, plain};
 use crate::terminal::Terminal;
+use crate::values::Source;
 use crate::watch::{Bell, Watch};
-use crate::{descriptors, env_file};
+use crate::{descriptors, env_file, streams};
 
 /// Runs the program and returns foster's exit code.
 pub(crate) fn run(args: &Run, start: &Start) -> u8 {
@@ -96,7 +97,9 @@ impl Prepared {
 
     /// Starts the program. On failure, the exit code of `env(1)` and `timeout(1)`.
     fn start(&mut self, args: &Run, start: &Start) -> Result<Child, u8> {
-        let handed = self.terminal.as_ref().is_some_and(Terminal::is_for_program) && !args.same_group;
+        let handed = self.terminal.as_ref().is_some_and(Terminal::is_for_program)
+            && !args.same_group
+            && args.stdin == Source::Inherit;
         let spawned = self.command.spawn();
         // They were the program's: a pipe must not stay open because we hold it too.
         descriptors::close(&start.descriptors);
@@ -170,7 +173,7 @@ fn command(args: &Run, start: &Start, terminal: Option<&Terminal>) -> Result<Com
     let mut command = Command::new(program)
         .args(words)
         .group(group)
-        .foreground(terminal.is_some_and(Terminal::is_for_program))
+        .foreground(terminal.is_some_and(Terminal::is_for_program) && args.stdin == Source::Inherit)
         .start_signals(start.signals)
         .inherit_descriptors(true)
         // 0 is no timeout, as for timeout(1).
@@ -182,6 +185,7 @@ fn command(args: &Run, start: &Start, terminal: Option<&Terminal>) -> Result<Com
         .containment(containment(args))
         .twin(args.twin)
         .no_new_privs(args.no_new_privs);
+    command = streams::direct(command, args)?;
     if let Some(level) = args.require {
         command = command.require(level);
     }

@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use foster::{Containment, Leftovers, Level, Mechanism, Signal, Target};
@@ -96,6 +97,48 @@ pub(crate) fn leftovers(text: &str) -> Result<Leftovers, String> {
         None if text == "leave" => Ok(Leftovers::Leave),
         Some(("wait", max)) => Ok(Leftovers::Wait { max: duration::parse(max)? }),
         _ => Err("write stop, kill, wait, wait:30s or leave".to_string()),
+    }
+}
+
+/// Where the program's input comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    Inherit,
+    Null,
+    File(PathBuf),
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "what clap asks of a value parser")]
+pub(crate) fn input(text: &str) -> Result<Source, String> {
+    Ok(match text {
+        "inherit" => Source::Inherit,
+        "null" => Source::Null,
+        file => Source::File(file.into()),
+    })
+}
+
+/// When a file is begun anew, and how many old ones are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rotation {
+    pub(crate) bytes: u64,
+    pub(crate) keep: u32,
+}
+
+pub(crate) fn rotation(text: &str) -> Result<Rotation, String> {
+    const FORM: &str = "write a size, and how many old files to keep, like 10M or 512K:5 (units K, M, G)";
+    let (size, keep) = text.split_once(':').unwrap_or((text, "3"));
+    let (number, unit) = size.split_at(size.find(|c: char| !c.is_ascii_digit()).unwrap_or(size.len()));
+    let unit = match unit.to_ascii_uppercase().as_str() {
+        "" | "B" => 0,
+        "K" | "KB" | "KIB" => 10,
+        "M" | "MB" | "MIB" => 20,
+        "G" | "GB" | "GIB" => 30,
+        _ => return Err(FORM.to_string()),
+    };
+    let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << unit));
+    match (bytes, keep.parse()) {
+        (Some(bytes @ 1..), Ok(keep)) => Ok(Rotation { bytes, keep }),
+        _ => Err(FORM.to_string()),
     }
 }
 

@@ -16,6 +16,7 @@ use crate::forward::{self, Arrived, Meaning, Origin, Rules, Start};
 use crate::records::EventWriter;
 use crate::run::Prepared;
 use crate::say::{self, Volume};
+use crate::streams;
 use crate::terminal::Terminal;
 
 /// What rings when the library has news: an eventfd that is a waker.
@@ -397,6 +398,11 @@ impl<'a> Watch<'a> {
     fn finish(self, stuck: &[u32]) -> u8 {
         let exit = self.child.try_wait();
         let code = exit.as_ref().map_or(FAILED, |exit| self.code(exit));
+        if exit.is_some() {
+            // What was written to us is on its way, or kept, until then.
+            let output = self.child.output().wait();
+            streams::show_tail(self.args, code, &output);
+        }
         if let Some(report) = &self.prepared.report {
             report.end(&self.child, self.pid, code, exit.as_ref(), stuck);
         }

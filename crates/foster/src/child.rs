@@ -244,8 +244,8 @@ impl Child {
         self.0.run.stopped()
     }
 
-    /// How the run ended and what was captured of its output, to wait for or to await: once the leader is dead, and its
-    /// output was read to the end, or long enough by [`Policy::drain`](crate::Policy::drain). It gives no order, and may be
+    /// How the run ended and what was captured of its output, to wait for or to await: once the leader is dead, and what we
+    /// read of its output was read to the end, or long enough by [`Policy::drain`](crate::Policy::drain). It gives no order, and may be
     /// asked for any number of times.
     #[doc(alias = "wait_with_output")]
     pub fn output(&self) -> Collected {

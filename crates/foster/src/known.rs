@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tracing::level_filters::LevelFilter;
 
 use crate::board::{Board, Wake};
-use crate::{Captured, Event, EventKind, Exit, Proof, Stuck};
+use crate::{Captured, Event, EventKind, Exit, Proof, Stream, Stuck};
 
 #[derive(Debug, Default)]
 pub(crate) struct Known {
@@ -13,8 +13,8 @@ pub(crate) struct Known {
     /// `Err` while the tree is stuck, `Ok` once nothing is left of it.
     pub(crate) end: Option<Result<Proof, Stuck>>,
     pub(crate) events: Vec<Event>,
-    /// What was captured of stdout and of stderr.
-    captured: [Capturing; 2],
+    /// What becomes of stdout and of stderr.
+    streams: [Reading; 2],
     /// How many streams have not delivered yet what was written before the exit.
     lagging: usize,
     /// The exit, and what came after it, until they have.
@@ -23,11 +23,12 @@ pub(crate) struct Known {
 
 /// What becomes of the output of one stream.
 #[derive(Debug, Default)]
-enum Capturing {
-    /// It is not captured.
+enum Reading {
+    /// It is not read by us.
     #[default]
     Not,
     Pending,
+    /// Nothing more is waited for. What is not captured is empty.
     Done(Captured),
 }
 
@@ -41,14 +42,14 @@ impl Known {
         self.exit.is_some() || !self.withheld.is_empty()
     }
 
-    /// What was captured, once nothing more will be.
+    /// What was captured, once nothing more is waited for.
     pub(crate) fn output(&self) -> Option<[Captured; 2]> {
-        let done = |capturing: &Capturing| match capturing {
-            Capturing::Not => Some(Captured::default()),
-            Capturing::Pending => None,
-            Capturing::Done(captured) => Some(captured.clone()),
+        let done = |reading: &Reading| match reading {
+            Reading::Not => Some(Captured::default()),
+            Reading::Pending => None,
+            Reading::Done(captured) => Some(captured.clone()),
         };
-        Some([done(&self.captured[0])?, done(&self.captured[1])?])
+        Some([done(&self.streams[0])?, done(&self.streams[1])?])
     }
 
     fn note(&mut self, event: Event) {
@@ -105,12 +106,13 @@ impl Board<Known> {
         wake
     }
 
-    /// Stdout, or stderr, is captured.
-    pub(crate) fn will_capture(&self, stream: usize) {
-        self.change_quietly(|known| known.captured[stream] = Capturing::Pending);
+    /// This stream is read by us.
+    pub(crate) fn will_read(&self, stream: Stream) {
+        self.change_quietly(|known| known.streams[stream as usize] = Reading::Pending);
     }
 
-    pub(crate) fn has_captured(&self, stream: usize, captured: Captured) -> Wake<'_> {
-        self.change(|known| known.captured[stream] = Capturing::Done(captured)).1
+    /// Nothing more of this stream is waited for.
+    pub(crate) fn has_read(&self, stream: Stream, captured: Captured) -> Wake<'_> {
+        self.change(|known| known.streams[stream as usize] = Reading::Done(captured)).1
     }
 }

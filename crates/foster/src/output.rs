@@ -271,7 +271,8 @@ impl fmt::Debug for OnChunk {
     }
 }
 
-/// How a run ended, and what it wrote: [`Child::output`](crate::Child::output). A stream that was not captured is empty.
+/// How a run ended, and what it wrote: [`Child::output`](crate::Child::output). A stream that was not captured is empty;
+/// whether it was [drained](Captured::drained) is told of each that the library reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Output {

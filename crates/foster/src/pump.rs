@@ -130,9 +130,7 @@ impl Pump {
     pub(crate) fn start(reader: Reader, plan: Plan) -> io::Result<Arc<Pump>> {
         let Plan { stream, source, terminal, capture, streamed, outlets } = plan;
         let (engine, id, slow) = (reader.engine, reader.engine.new_id(), !outlets.is_empty());
-        if capture.is_some() {
-            reader.board.will_capture(stream as usize);
-        }
+        reader.board.will_read(stream);
         if streamed {
             reader.queue.opens();
         }
@@ -373,10 +371,10 @@ impl Pump {
         if self.streamed {
             wake.and(self.reader.queue.closes());
         }
-        let Some(captured) = self.recorder().take().map(|recorder| recorder.finish(ended)) else { return };
-        let stream = self.stream as usize;
+        let recorder = self.recorder().take().unwrap_or_else(|| Recorder::new(Capture { head: 0, tail: 0 }));
+        let captured = recorder.finish(ended);
         if ended || !self.tell_with_holders(&captured) {
-            wake.and(self.reader.board.has_captured(stream, captured));
+            wake.and(self.reader.board.has_read(self.stream, captured));
         }
     }
 
@@ -384,11 +382,11 @@ impl Pump {
     /// told.
     fn tell_with_holders(&self, captured: &Captured) -> bool {
         let Some(source) = self.source.upgrade() else { return false };
-        let (board, stream, captured) = (self.reader.board.clone(), self.stream as usize, captured.clone());
+        let (board, stream, captured) = (self.reader.board.clone(), self.stream, captured.clone());
         let look = move || {
             let holders = holders::of(&source);
             drop(source);
-            drop(board.has_captured(stream, captured.held_by(holders)));
+            drop(board.has_read(stream, captured.held_by(holders)));
         };
         spawn::start_thread(thread::Builder::new().name("foster-holders".to_string()), look).is_ok()
     }

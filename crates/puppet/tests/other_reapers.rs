@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use foster::{Command, Containment, ErrorKind, Signal, Sink, Status};
+use foster::{Command, Containment, ErrorKind, Input, Signal, Sink, Status};
 use puppet::{DEADLINE, Stage, alone, ignore_signal, puppet, within};
 
 /// Its own status, or an honest «unknown», which kernels before 6.15 leave us.

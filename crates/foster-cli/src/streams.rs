@@ -1,0 +1,80 @@
+//! Where the program's streams go, and the tail of its output that is shown if it fails.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use foster::{Captured, Command, Input, LogFile, Output, Sink};
+
+use crate::args::Run;
+use crate::say::Volume;
+use crate::values::{Rotation, Source};
+
+/// How much of the output is kept for its last lines, in bytes.
+const TAIL: usize = 1 << 20;
+
+/// What the options say of the streams.
+pub(crate) fn direct(mut command: Command, args: &Run) -> Result<Command, String> {
+    let files = args.stdout.is_some() || args.stderr.is_some();
+    if !files && (args.append || args.rotate.is_some()) {
+        let option = if args.append { "--append" } else { "--rotate" };
+        return Err(format!("{option} is for the files of --stdout and --stderr; name one of them"));
+    }
+    command = match &args.stdin {
+        Source::Inherit => command,
+        Source::Null => command.stdin(Input::Null),
+        Source::File(path) => command.stdin(Input::file(path)),
+    };
+    let tail = args.capture_tail.map(|_| Sink::captured_within(0, TAIL));
+    let file = |path| match log_file(path, args) {
+        file if tail.is_some() => tail.clone().unwrap_or_default().and(file),
+        file => Sink::from(file),
+    };
+    if let Some(sink) = args.stdout.as_deref().map(file).or(tail.clone()) {
+        command = command.stdout(sink);
+    }
+    if args.stdout == args.stderr {
+        // To one file, or to one tail, in the order in which it is written; to our own two otherwise.
+        return Ok(command.stderr_to_stdout(files || tail.is_some()));
+    }
+    if let Some(sink) = args.stderr.as_deref().map(file).or(tail.clone()) {
+        command = command.stderr(sink);
+    }
+    Ok(command)
+}
+
+fn log_file(path: &Path, args: &Run) -> LogFile {
+    let file = if args.append { LogFile::append(path) } else { LogFile::truncate(path) };
+    match args.rotate {
+        Some(Rotation { bytes, keep }) => file.rotate(bytes, keep),
+        None => file,
+    }
+}
+
+/// Shows the last lines of what a program wrote that has failed.
+pub(crate) fn show_tail(args: &Run, code: u8, output: &Output) {
+    let Some(most) = args.capture_tail.filter(|_| code != 0) else { return };
+    for captured in [&output.stdout, &output.stderr] {
+        let (lines, left_out) = last_lines(captured, most);
+        if left_out > 0 {
+            let said = format_args!("{left_out} bytes of its output left out before these");
+            args.volume().say(Volume::Normal, said);
+        }
+        // A reader that has gone away is no reason to fail.
+        _ = io::stderr().lock().write_all(lines);
+        if !lines.is_empty() && !lines.ends_with(b"\n") {
+            _ = io::stderr().lock().write_all(b"\n");
+        }
+    }
+}
+
+/// The last lines, and how many bytes come before them.
+fn last_lines(captured: &Captured, most: usize) -> (&[u8], u64) {
+    let bytes = captured.bytes();
+    let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    let feeds = text.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n');
+    let from = match most {
+        0 => bytes.len(),
+        _ => feeds.map(|(at, _)| at + 1).nth(most - 1).unwrap_or(0),
+    };
+    (&bytes[from..], captured.omitted() + from as u64)
+}
