@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::process::{ChildStderr, ChildStdin, ChildStdout};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +22,7 @@ use crate::run::{Run, Streams};
 use crate::spawn::{self, Ours, Started, Stdin};
 use crate::{
     Captured, Command, Contained, Error, ErrorKind, Event, EventKind, Exit, Proof, Signal, Stream, Stuck,
+    pty,
 };
 
 /// A handle on one run. Clones are handles on the same run; all may be used from any thread or task at any time.
@@ -48,6 +50,8 @@ struct Handle {
     /// The process that holds it: a fork of it has a copy, whose end is nobody's end.
     holder: u32,
     pipes: Mutex<Pipes>,
+    /// Our end of the terminal of its own.
+    pty: Option<OwnedFd>,
 }
 
 /// What the caller may take.
@@ -71,6 +75,7 @@ fn attend(reader: &Reader, ours: Ours) -> io::Result<(Pipes, Streams)> {
         Stdin::Piped(ours) => piped = Some(ours),
         Stdin::HeldOpen(ours) => held_open = Some(ours),
         Stdin::Fed(rest) => feed = Some(Feed::start(reader.engine, rest)?),
+        Stdin::Typed(rest) => Feed::type_into(rest)?,
     }
     let pipes = Pipes {
         stdin: piped.map(ChildStdin::from),
@@ -88,7 +93,7 @@ impl Child {
         };
         let engine = Engine::get().map_err(refused)?;
         let now = (Instant::now(), SystemTime::now());
-        let Started { mut tree, ours } = spawn::start(command)?;
+        let Started { mut tree, ours, pty } = spawn::start(command)?;
         let (pid, contained) = (tree.leader(), tree.contained());
         let policy = command.policy.clone();
         let splay = policy.splay;
@@ -116,6 +121,7 @@ impl Child {
             detached: AtomicBool::new(false),
             holder: std::process::id(),
             pipes: Mutex::new(pipes),
+            pty,
         })))
     }
 
@@ -272,6 +278,22 @@ impl Child {
 
     fn take_streamed(&self) -> Option<Arc<Queue>> {
         self.pipes(|pipes| pipes.streamed.take())
+    }
+
+    /// Changes the size of the terminal of its own. The program's foreground group gets SIGWINCH if it is another
+    /// size than before. It is `Ok` when nobody is left.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`] without [`Command::pty`].
+    #[doc(alias = "SIGWINCH")]
+    pub fn resize(&self, rows: u16, cols: u16) -> Result<(), Error> {
+        let doing = || format!("cannot resize the terminal of `{}`", short(self.label()));
+        let Some(master) = &self.0.pty else {
+            let why = "it has none of its own; give it one with `Command::pty`";
+            return Err(Error::new(ErrorKind::InvalidInput, format!("{}: {why}", doing())));
+        };
+        pty::set_size(master, rows, cols).map_err(|error| Error::os(ErrorKind::of(&error), doing(), error))
     }
 
     /// Our end of the program's input, if it was [`Piped`](crate::Input::Piped) and nobody has taken it.

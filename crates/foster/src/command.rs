@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::error::short;
 use crate::output::capture;
 use crate::{
-    Child, Containment, Error, ErrorKind, Exit, Input, Leftovers, Level, Output, Policy, Signal, SignalState,
+    Child, Containment, Error, ErrorKind, Exit, Input, Leftovers, Level, Output, Policy, Pty, Signal, SignalState,
     Sink, Target,
 };
 
@@ -37,6 +37,7 @@ use crate::{
 /// assert_eq!(command.to_string(), "sh -c 'exit 3'");
 /// assert_eq!(command.get_policy(), &foster::Policy::default());
 /// assert_eq!(command.get_group(), Group::Own);
+/// assert_eq!(command.get_pty(), None);
 /// assert_eq!(command.get_containment(), foster::Containment::Auto);
 /// assert_eq!(command.get_required(), None);
 /// assert!(!command.has_twin() && !command.has_no_new_privs());
@@ -61,6 +62,7 @@ pub struct Command {
     pub(crate) stderr_to_stdout: bool,
     pub(crate) group: Group,
     pub(crate) foreground: bool,
+    pub(crate) pty: Option<Pty>,
     pub(crate) signals: StartSignals,
     pub(crate) inherit_descriptors: bool,
     pub(crate) containment: Containment,
@@ -108,6 +110,7 @@ impl Command {
             stderr_to_stdout: false,
             group: Group::Own,
             foreground: false,
+            pty: None,
             signals: StartSignals::Clean,
             inherit_descriptors: false,
             containment: Containment::Auto,
@@ -212,6 +215,23 @@ impl Command {
     /// the exit. Without a controlling terminal, and with [`Group::Session`] or [`Group::Same`], it does nothing.
     pub fn foreground(mut self, foreground: bool) -> Command {
         self.foreground = foreground;
+        self
+    }
+
+    /// Gives the program a terminal of its own, of this size: stdin, stdout and stderr are its slave, and it is the
+    /// controlling terminal of a session of its own, in whose foreground the program starts, `pty(7)`. What is written
+    /// to our end is typed, Ctrl-C too; [`Child::resize`] changes the size. Default: none.
+    ///
+    /// [`group`](Command::group) and [`foreground`](Command::foreground) are then of no account: they are about our
+    /// terminal. With a guard, Ctrl-Z suspends the program as under a shell. Without one
+    /// ([`Level::Group`], [`Mechanism::Init`](crate::Mechanism::Init)) the program leads its session alone, and the
+    /// kernel lets nobody suspend it from the terminal: nobody would be there to continue it.
+    ///
+    /// What it shows is its output, for [`stdout`](Command::stdout); it has no other. Its input is what is typed:
+    /// [`Input::Piped`], [`Input::Bytes`], or nothing at all, which is the default; [`Input::Null`] types Ctrl-D. When we end,
+    /// a program that was [detached](Child::detach) gets SIGHUP, as when a window is closed.
+    pub fn pty(mut self, pty: Pty) -> Command {
+        self.pty = Some(pty);
         self
     }
 
@@ -498,9 +518,19 @@ impl Command {
         self.directory.as_deref()
     }
 
+    /// Whether the leader starts in a group of its own: always where it has a terminal of its own.
+    pub(crate) fn leads_its_group(&self) -> bool {
+        self.pty.is_some() || self.group != Group::Same
+    }
+
     /// The process group it starts in.
     pub fn get_group(&self) -> Group {
         self.group
+    }
+
+    /// The size of the terminal of its own that it gets, if it does.
+    pub fn get_pty(&self) -> Option<Pty> {
+        self.pty
     }
 
     /// What is to hold the tree.

@@ -3,13 +3,14 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::thread;
 use std::time::Duration;
 
 use crate::command::StartSignals;
 use crate::error::short;
 use crate::guard::wire::Step;
+use crate::pty;
 use crate::tree::{self, Tree, choice};
 use crate::{Command, Error, ErrorKind, Group, Mechanism, Tried};
 
@@ -30,6 +31,8 @@ pub(crate) use vfork::stillborn;
 pub(crate) struct Started {
     pub(crate) tree: Box<dyn Tree>,
     pub(crate) ours: Ours,
+    /// The master of the terminal of its own.
+    pub(crate) pty: Option<OwnedFd>,
 }
 
 /// Starts the command's leader, held by the first mechanism that can be had. It executes the program when this
@@ -43,7 +46,10 @@ pub(crate) fn start(command: &Command) -> Result<Started, Error> {
             continue;
         }
         match start_held(&ready, mechanism, &tried) {
-            Ok(tree) => return Ok(Started { tree, ours: ready.streams.ours }),
+            Ok(tree) => {
+                let pty = ready.pty.map(|ends| ends.master);
+                return Ok(Started { tree, ours: ready.streams.ours, pty });
+            }
             Err(Failed::NotHere(not_here)) => tried.push(not_here),
             Err(Failed::Os(error)) => {
                 return Err(Error::os(ErrorKind::of(&error), ready.doing(), error));
@@ -61,7 +67,10 @@ struct Ready<'a> {
     command: &'a Command,
     words: words::Words,
     streams: streams::Streams,
+    /// In whose foreground the leader is put.
     terminal: Option<OwnedFd>,
+    /// A terminal of its own.
+    pty: Option<pty::Ends>,
     signals: SignalState,
 }
 
@@ -80,24 +89,41 @@ impl Ready<'_> {
         let doing = || format!("cannot start `{}`", short(&command.get_label()));
         let words = words::Words::new(command)
             .map_err(|why| Error::new(ErrorKind::InvalidInput, format!("{}: {why}", doing())))?;
-        let streams = streams::Streams::new(command).map_err(|failed| match failed {
+        let pty = command.pty.map(pty::open).transpose();
+        let pty = pty.map_err(|error| pty::refused(&doing(), error))?;
+        let streams = streams::Streams::new(command, pty.as_ref()).map_err(|failed| match failed {
             streams::Failed::Os(error) => Error::os(ErrorKind::of(&error), doing(), error),
             streams::Failed::File(what, error) => {
                 Error::os(ErrorKind::BadFile, format!("{}: {what}", doing()), error)
             }
+            streams::Failed::Input(why) => {
+                Error::new(ErrorKind::InvalidInput, format!("{}: {why}", doing()))
+            }
         })?;
-        let wants_terminal = command.foreground && command.group == Group::Own;
+        let wants_terminal = command.foreground && command.group == Group::Own && pty.is_none();
         Ok(Ready {
             command,
             words,
             streams,
             terminal: wants_terminal.then(streams::open_terminal).flatten(),
+            pty,
             signals: match command.signals {
                 StartSignals::Clean => SignalState::clean(),
                 StartSignals::Inherit => SignalState::current(),
                 StartSignals::Exactly(state) => state,
             },
         })
+    }
+
+    /// What to place at 0, 1, 2; −1 leaves what is there.
+    fn sources(&self) -> [RawFd; 3] {
+        self.pty.as_ref().map_or_else(|| self.streams.sources(), |ends| [ends.slave.as_raw_fd(); 3])
+    }
+
+    /// The terminal in whose foreground the leader is put; −1 for none.
+    fn terminal(&self) -> RawFd {
+        let own = self.pty.as_ref().map(|ends| &ends.slave);
+        own.or(self.terminal.as_ref()).map_or(-1, AsRawFd::as_raw_fd)
     }
 
     fn doing(&self) -> String {
@@ -111,7 +137,7 @@ const BUSY_RETRIES: &[u64] = &[1, 2, 4, 8, 16, 32];
 fn start_held(ready: &Ready<'_>, mechanism: Mechanism, tried: &[Tried]) -> Result<Box<dyn Tree>, Failed> {
     let mut patience = BUSY_RETRIES.iter();
     loop {
-        let own_group = ready.command.group != Group::Same;
+        let own_group = ready.command.leads_its_group();
         let started = match mechanism {
             Mechanism::ProcessGroup => direct::start(ready).map(|(pid, watch)| {
                 Box::new(tree::Group::new(pid, watch, own_group, tried.to_vec())) as Box<dyn Tree>

@@ -28,7 +28,7 @@ pub use needs::{Feature, needs};
 pub use own::{block_signal, filter_as_docker, ignore_signal, limit_life, set_our_group};
 pub use safety::{Cgroup, Safety};
 pub use stage::{Stage, foster, program, puppet, within};
-pub use terminal::Terminal;
+pub use terminal::{Screen, Terminal};
 
 use std::time::Duration;
 

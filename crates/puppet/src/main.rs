@@ -30,6 +30,7 @@
 //! | `env NAME` | says the variable's value, or `unset` |
 //! | `where` | says its working directory |
 //! | `ids` | says `pid P group G session S` |
+//! | `size` | says how large its terminal is, `ROWS x COLS` |
 //! | `read` | reads a line of stdin and says it, or `end of input` |
 //! | `drop-stdout` | puts `/dev/null` in the place of stdout |
 //! | `stop` | stops itself, as by Ctrl-Z |
@@ -152,6 +153,10 @@ impl Puppet {
                 let pid = std::process::id();
                 let (group, session) = puppet::group_and_session(pid);
                 self.say(&format!("pid {pid} group {group} session {session}"));
+            }
+            "size" => {
+                let size = rustix::termios::tcgetwinsize(rustix::stdio::stdout()).map_err(text)?;
+                self.say(&format!("{} x {}", size.ws_row, size.ws_col));
             }
             "read" => {
                 let mut line = String::new();

@@ -36,6 +36,8 @@ pub(crate) struct Hold {
     pub(crate) children: Fd,
     pub(crate) locked_in: Option<LockedIn>,
     pub(crate) is_init: bool,
+    /// The tree has a terminal of its own.
+    pub(crate) has_terminal: bool,
     pub(crate) leader: i32,
     pub(crate) leader_pidfd: Fd,
     pub(crate) leader_lives: bool,
@@ -84,6 +86,7 @@ impl Hold {
             children: -1,
             locked_in,
             is_init: has(wire::PID_NAMESPACE),
+            has_terminal: start.group == wire::OWN_TERMINAL,
             leader: 0,
             leader_pidfd: -1,
             leader_lives: false,
@@ -99,7 +102,7 @@ impl Hold {
 
     /// Before the first child.
     pub(crate) fn watch_children(&mut self) -> Ret {
-        let signals = sys::child_signals();
+        let signals = sys::child_signals(self.has_terminal);
         self.signals = sys::int_of(signals);
         signals
     }
@@ -207,9 +210,9 @@ impl Hold {
             return;
         }
         let [_, supervisor, bell, other_bell, signals, outer] = fds.map(|fd| fd.revents != 0);
-        if signals {
-            // Which child, waitid tells.
-            sys::drain(self.signals);
+        // Which child, waitid tells.
+        if signals && sys::drain(self.signals) {
+            self.hung_up();
         }
         if supervisor || bell || other_bell || outer {
             // First what the host said before that: it may have detached, and ended at once.
@@ -220,6 +223,14 @@ impl Hold {
         }
         if outer {
             self.bereaved();
+        }
+    }
+
+    /// The terminal of the tree's own is gone. The kernel tells that to who leads the session and nobody else, and that
+    /// is us: so the leader's group hears it from us, as from a shell.
+    fn hung_up(&self) {
+        for signal in [sys::SIGHUP, sys::SIGCONT] {
+            self.signal_group(signal);
         }
     }
 
@@ -325,11 +336,9 @@ impl Hold {
         if !core::mem::replace(&mut self.hurries, true) {
             sys::hurry();
         }
-        // The group first: a bomb without sessions dies of that alone. By number only while the number is the
-        // leader's, which it is as long as we have not reaped it.
-        if sys::signal_pidfd(self.leader_pidfd, sys::SIGKILL, true) < 0 && self.leader_lives {
+        // The group first: a bomb without sessions dies of that alone.
+        if self.signal_group(sys::SIGKILL) < 0 && self.leader_lives {
             sys::kill(self.leader, sys::SIGKILL);
-            sys::kill(-self.leader, sys::SIGKILL);
         }
         if self.is_cgroup {
             sys::write(self.leaf_kill, b"1");
@@ -345,6 +354,16 @@ impl Hold {
             sys::kill(-1, sys::SIGKILL);
         }
         each_number(self.children, |child| _ = sys::kill(child, sys::SIGKILL));
+    }
+
+    /// By number only while the number is the leader's, which it is as long as we have not reaped it. An error: not by
+    /// the pidfd.
+    fn signal_group(&self, signal: i32) -> Ret {
+        let sent = sys::signal_pidfd(self.leader_pidfd, signal, true);
+        if sent < 0 && self.leader_lives {
+            sys::kill(-self.leader, signal);
+        }
+        sent
     }
 
     /// Whether the kernel's own count of the leaf is zero. Without a leaf our children are all there is to know.

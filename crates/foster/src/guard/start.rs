@@ -83,6 +83,14 @@ fn prepare(socket: Fd, start: &Start, leaf_path: *const c_char) -> Result<Hold, 
             ok(Step::Contain, sys::landlock_signals())?;
         }
     }
+    if start.group == wire::OWN_TERMINAL {
+        // We lead the session, not the leader. Its group then has somebody in the session beside it, is no orphan, and
+        // can be suspended from the terminal, `setpgid(2)`.
+        ok(Step::Terminal, sys::setsid())?;
+        // What the session before was told does not concern this one.
+        sys::dispose(sys::SIGHUP, true);
+        ok(Step::Terminal, sys::take_terminal(start.terminal))?;
+    }
     let mut hold = Hold::new(socket, start, leaf_path, locked_in);
     ok(Step::Guard, hold.watch_children())?;
     hold.join(twin);
@@ -138,7 +146,7 @@ fn started(mut hold: Hold, start: &Start, words: &Words) -> ! {
         twin.note_leader(leader.pid);
     }
     // Out of the host's group, where a signal to the group would reach us too. Not before the leader, which may be
-    // to stay there.
+    // to stay there. Who leads a session is out already, and refused.
     sys::setpgid();
     close_all_but_all_of(&hold);
     // SAFETY: a string constant.
@@ -243,7 +251,7 @@ fn prepare_leader(plan: &Plan<'_>) -> Result<(), (Step, Ret)> {
         // It is close-on-exec.
     }
     let grouped = match start.group {
-        wire::OWN_GROUP => sys::setpgid(),
+        wire::OWN_GROUP | wire::OWN_TERMINAL => sys::setpgid(),
         wire::OWN_SESSION => sys::setsid(),
         _ => 0,
     };

@@ -237,6 +237,12 @@ pub(crate) fn setsid() -> Ret {
     call!(number::SETSID)
 }
 
+/// Makes a terminal the controlling one of the session that we lead.
+pub(crate) fn take_terminal(terminal: Fd) -> Ret {
+    const TIOCSCTTY: usize = 0x540E;
+    call!(number::IOCTL, int(terminal), TIOCSCTTY, 0)
+}
+
 pub(crate) fn put_in_front(terminal: Fd, group: i32) {
     const TIOCSPGRP: usize = 0x5410;
     call!(number::IOCTL, int(terminal), TIOCSPGRP, address(&raw const group));
@@ -258,6 +264,7 @@ pub(crate) fn exit(code: i32) -> ! {
     }
 }
 
+pub(crate) const SIGHUP: i32 = 1;
 pub(crate) const SIGKILL: i32 = 9;
 pub(crate) const SIGCHLD: i32 = 17;
 pub(crate) const SIGCONT: i32 = 18;
@@ -296,17 +303,24 @@ pub(crate) fn dispose(signal: i32, ignore: bool) {
     call!(number::RT_SIGACTION, int(signal), address(&raw const action), 0, 8);
 }
 
-/// A descriptor that is readable when a child changes.
-pub(crate) fn child_signals() -> Ret {
+/// A descriptor that is readable when a child changes, and on request when a terminal whose session we lead is hung up.
+pub(crate) fn child_signals(hang_ups: bool) -> Ret {
     const NONBLOCK_CLOEXEC: usize = 0o2_004_000;
-    let mask = 1_u64 << (SIGCHLD - 1);
+    let mask = 1_u64 << (SIGCHLD - 1) | u64::from(hang_ups) << (SIGHUP - 1);
     call!(number::SIGNALFD4, int(-1), address(&raw const mask), 8, NONBLOCK_CLOEXEC)
 }
 
-/// Takes all signals that are there from such a descriptor.
-pub(crate) fn drain(signals: Fd) {
+/// Takes all signals that are there from such a descriptor. Says whether the kernel told of a hang-up.
+pub(crate) fn drain(signals: Fd) -> bool {
+    const SI_KERNEL: i32 = 0x80;
+    let mut hung_up = false;
     let mut info = [0; 128];
-    while read(signals, &mut info) > 0 {}
+    while read(signals, &mut info) > 0 {
+        // struct signalfd_siginfo: signo, errno, code.
+        let word = |at: usize| i32::from_ne_bytes([info[at], info[at + 1], info[at + 2], info[at + 3]]);
+        hung_up |= word(0) == SIGHUP && word(8) == SI_KERNEL;
+    }
+    hung_up
 }
 
 #[repr(C)]

@@ -2,8 +2,16 @@
 
 use super::wire::{Exited, FromGuard, Packet, Start, Step, Strings, ToGuard, VERSION, WORDS};
 
-const STEPS: [Step; 7] =
-    [Step::Guard, Step::Contain, Step::Clone, Step::Group, Step::Streams, Step::Directory, Step::Execute];
+const STEPS: [Step; 8] = [
+    Step::Guard,
+    Step::Contain,
+    Step::Clone,
+    Step::Group,
+    Step::Streams,
+    Step::Directory,
+    Step::Execute,
+    Step::Terminal,
+];
 
 fn orders() -> Vec<ToGuard> {
     let none =
@@ -13,7 +21,7 @@ fn orders() -> Vec<ToGuard> {
         strings: Strings { directory: 1, leaf: 1, candidates: 1 << 24, args: 1 << 24, vars: 1 << 24 },
         blocked: u64::MAX,
         ignored: 1 << 63,
-        group: 2,
+        group: 3,
         supervisor: 3,
         bells: [4, 5],
         leaf: 6,
@@ -81,7 +89,7 @@ fn what_is_not_known_is_refused() {
         packet
     };
     let flags = (9..64).map(|bit| (1, 1 << bit));
-    let counts = [(2, 2), (3, 2), (4, (1 << 24) + 1), (5, (1 << 24) + 1), (6, u64::MAX), (9, 3)];
+    let counts = [(2, 2), (3, 2), (4, (1 << 24) + 1), (5, (1 << 24) + 1), (6, u64::MAX), (9, 4)];
     // Descriptors are 32 bits, and −1 is not the whole word.
     let descriptors = (10..15).flat_map(|at| [(at, 1 << 32), (at, u64::MAX)]);
     let behind = (15..WORDS).map(|at| (at, 1));
@@ -94,7 +102,7 @@ fn what_is_not_known_is_refused() {
         }
     }
     let refused = FromGuard::Refused { step: Step::Guard, errno: 1 }.encode();
-    for step in [0, 8, u64::MAX] {
+    for step in [0, 9, u64::MAX] {
         assert_eq!(FromGuard::decode(&with(refused, 1, step)), None, "step {step}");
     }
     for news in news() {

@@ -4,7 +4,7 @@
 //! Whatever is not exactly one of these packets is none: a guard that reads such a thing takes its host for lost.
 
 /// Raised with every change of this file.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// The largest packet.
 pub(crate) const WORDS: usize = 20;
@@ -65,6 +65,8 @@ const ALL_FLAGS: u64 = (1 << 9) - 1;
 pub(crate) const OWN_GROUP: u32 = 0;
 pub(crate) const OWN_SESSION: u32 = 1;
 pub(crate) const SAME_GROUP: u32 = 2;
+/// The terminal is the tree's own. The guard leads its session, and the leader a group in its foreground.
+pub(crate) const OWN_TERMINAL: u32 = 3;
 
 /// What the host says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +130,8 @@ pub(crate) enum Step {
     Streams = 5,
     Directory = 6,
     Execute = 7,
+    /// To make the terminal the session's.
+    Terminal = 8,
 }
 
 impl ToGuard {
@@ -179,7 +183,7 @@ impl ToGuard {
                 },
                 blocked,
                 ignored,
-                group: at_most(group, SAME_GROUP)?,
+                group: at_most(group, OWN_TERMINAL)?,
                 supervisor: signed(supervisor)?,
                 bells: [signed(bell)?, signed(other_bell)?],
                 leaf: signed(leaf)?,
@@ -263,6 +267,7 @@ impl Step {
             Step::Streams,
             Step::Directory,
             Step::Execute,
+            Step::Terminal,
         ];
         all.into_iter().find(|step| *step as u64 == word)
     }

@@ -8,7 +8,6 @@
 use std::cell::Cell;
 use std::ffi::{CStr, c_int, c_void};
 use std::io;
-use std::os::fd::AsRawFd;
 use std::ptr;
 
 use rustix::process::Pid;
@@ -26,9 +25,10 @@ pub(super) fn start(ready: &Ready<'_>) -> Result<(Pid, Watch), Failed> {
     let plan = Plan {
         words: &ready.words,
         directory: ready.words.directory.as_deref(),
-        streams: ready.streams.sources(),
+        streams: ready.sources(),
         group: ready.command.group,
-        terminal: ready.terminal.as_ref().map_or(-1, AsRawFd::as_raw_fd),
+        own_terminal: ready.pty.is_some(),
+        terminal: ready.terminal(),
         signals: ready.signals,
         keep_descriptors: ready.command.inherit_descriptors,
         no_new_privs: ready.command.no_new_privs,
@@ -89,6 +89,8 @@ struct Plan<'a> {
     /// The descriptor to place at 0, 1, 2; −1 leaves what is there. None of them is below 3.
     streams: [c_int; 3],
     group: Group,
+    /// The terminal is its own: it leads the session, whatever the group.
+    own_terminal: bool,
     terminal: c_int,
     signals: SignalState,
     keep_descriptors: bool,
@@ -121,6 +123,7 @@ unsafe fn prepare_and_execute(plan: &Plan<'_>) -> (Step, c_int) {
     // strings and NULL-terminated lists that `Words` holds.
     unsafe {
         let grouped = match plan.group {
+            _ if plan.own_terminal => libc::setsid(),
             Group::Own => libc::setpgid(0, 0),
             Group::Session => libc::setsid(),
             Group::Same => 0,
@@ -128,7 +131,12 @@ unsafe fn prepare_and_execute(plan: &Plan<'_>) -> (Step, c_int) {
         if grouped == -1 {
             return (Step::Group, errno());
         }
-        if plan.terminal != -1 {
+        if plan.own_terminal {
+            // That puts it in front too.
+            if libc::ioctl(plan.terminal, libc::TIOCSCTTY, 0) == -1 {
+                return (Step::Terminal, errno());
+            }
+        } else if plan.terminal != -1 {
             // It may be somebody else's terminal by now; the program will notice.
             libc::tcsetpgrp(plan.terminal, libc::getpid());
         }

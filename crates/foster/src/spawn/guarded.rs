@@ -32,7 +32,7 @@ pub(super) fn start(
     loop {
         match strategy.start(ready, 0) {
             Ok(Launched { link, guard, guard_pid, leader, holder, pidfd }) => {
-                let own_group = ready.command.group != Group::Same;
+                let own_group = ready.command.leads_its_group();
                 let twin = ready.command.twin && mechanism != Mechanism::PidNamespace;
                 let no_new_privs = ready.command.no_new_privs;
                 let (tried, strategy) = (tried.to_vec(), strategy);
@@ -172,6 +172,7 @@ fn launch(ready: &Ready<'_>, strategy: &Strategy, extra: u64, image: &Image) -> 
         blocked: ready.signals.blocked,
         ignored: ready.signals.ignored,
         group: match command.group {
+            _ if ready.pty.is_some() => wire::OWN_TERMINAL,
             Group::Own => wire::OWN_GROUP,
             Group::Session => wire::OWN_SESSION,
             Group::Same => wire::SAME_GROUP,
@@ -179,7 +180,7 @@ fn launch(ready: &Ready<'_>, strategy: &Strategy, extra: u64, image: &Image) -> 
         supervisor: lifeline.us.as_raw_fd(),
         bells,
         leaf: number(leaf.as_ref()),
-        terminal: number(ready.terminal.as_ref()),
+        terminal: ready.terminal(),
     };
     let mut strings: Vec<*const c_char> =
         Vec::with_capacity(args.len() + vars.len() + words.candidates.len() + 5);
@@ -200,7 +201,7 @@ fn launch(ready: &Ready<'_>, strategy: &Strategy, extra: u64, image: &Image) -> 
         image,
         argv: [NAME.as_ptr(), socket_number.as_ptr(), ptr::null()],
         strings: strings.as_mut_ptr(),
-        streams: ready.streams.sources(),
+        streams: ready.sources(),
         handed: [theirs.as_raw_fd(), start.supervisor, bells[0], bells[1], start.leaf, start.terminal],
         maps: maps.as_ref(),
         mounts: strategy.namespaces() & libc::CLONE_NEWNS != 0,

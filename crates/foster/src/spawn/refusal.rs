@@ -22,6 +22,10 @@ pub(super) fn refused(command: &Command, words: &Words, step: Step, errno: c_int
         Step::Group => {
             Error::os(ErrorKind::of(&error), format!("cannot start `{label}` in its process group"), error)
         }
+        Step::Terminal => {
+            let doing = format!("cannot start `{label}`: cannot make the terminal of its own its session's");
+            Error::os(ErrorKind::of(&error), doing, error)
+        }
         Step::Streams => {
             Error::os(ErrorKind::of(&error), format!("cannot start `{label}` with its streams"), error)
         }

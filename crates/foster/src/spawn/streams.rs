@@ -14,6 +14,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::output::lines::Splitter;
 use crate::output::log_file::Rotating;
+use crate::pty::Ends;
 use crate::pump::{Outlet, Plan, Rest};
 use crate::{Capture, Command, ErrorKind, Input, Sink, Stream};
 
@@ -42,6 +43,8 @@ pub(crate) enum Stdin {
     Piped(OwnedFd),
     HeldOpen(OwnedFd),
     Fed(Rest),
+    /// Into a terminal, which is shared and blocks.
+    Typed(Rest),
 }
 
 /// Why there are no streams.
@@ -49,6 +52,8 @@ pub(super) enum Failed {
     Os(io::Error),
     /// Of a file that the caller has named.
     File(String, io::Error),
+    /// There cannot be such an input.
+    Input(String),
 }
 
 impl From<io::Error> for Failed {
@@ -64,7 +69,10 @@ impl From<rustix::io::Errno> for Failed {
 }
 
 impl Streams {
-    pub(super) fn new(command: &Command) -> Result<Streams, Failed> {
+    pub(super) fn new(command: &Command, pty: Option<&Ends>) -> Result<Streams, Failed> {
+        if let Some(Ends { master, .. }) = pty {
+            return Streams::of_terminal(command, master);
+        }
         let (stdin, ours) = input(command.stdin.as_ref().unwrap_or(&Input::Inherit))?;
         let mut streams =
             Streams { theirs: [stdin, None, None], ours: Ours { stdin: ours, ..Ours::default() } };
@@ -82,6 +90,30 @@ impl Streams {
         } else {
             streams.output(Stream::Stderr, err, &mut log)?;
         }
+        Ok(streams)
+    }
+
+    /// In a terminal of its own: all three are its slave, which whoever starts the program places. What is typed and what
+    /// is shown is one descriptor of ours, and there is no other output.
+    fn of_terminal(command: &Command, master: &OwnedFd) -> Result<Streams, Failed> {
+        let typed = |bytes: Arc<[u8]>| -> Result<Stdin, Failed> {
+            Ok(Stdin::Typed(Rest { to: dup(master)?, bytes, written: 0 }))
+        };
+        let stdin = match &command.stdin {
+            None | Some(Input::HeldOpen) => Stdin::None,
+            Some(Input::Piped) => Stdin::Piped(dup(master)?),
+            Some(Input::Bytes(bytes)) => typed(bytes.clone())?,
+            // As a person who has nothing to say: Ctrl-D.
+            Some(Input::Null) => typed([0x04].into())?,
+            Some(Input::Inherit | Input::File(_) | Input::Descriptor(_)) => {
+                let why = "in a terminal of its own its input is typed; let it be Piped, Bytes, HeldOpen or Null";
+                return Err(Failed::Input(why.to_string()));
+            }
+        };
+        let mut streams =
+            Streams { theirs: [None, None, None], ours: Ours { stdin, ..Ours::default() } };
+        let sink = command.stdout.as_ref().unwrap_or(&Sink::Inherit);
+        streams.plan(Stream::Stdout, dup(master)?, true, sink, &mut None)?;
         Ok(streams)
     }
 
