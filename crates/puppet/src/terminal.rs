@@ -105,7 +105,7 @@ impl Terminal {
 
     /// Closes the terminal, as a window is closed.
     pub fn hang_up(self) -> Child {
-        self.screen.0.off.store(true, Ordering::Relaxed);
+        self.screen.turn_off();
         drop(self.keyboard);
         self.program
     }
@@ -147,6 +147,11 @@ impl Screen {
     /// How often the text stands on the screen so far.
     pub fn count(&self, text: &str) -> usize {
         self.text().all.matches(text).count()
+    }
+
+    /// Reads no more of it; its output is closed in a moment.
+    pub fn turn_off(&self) {
+        self.0.off.store(true, Ordering::Relaxed);
     }
 
     #[track_caller]
