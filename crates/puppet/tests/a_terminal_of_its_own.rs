@@ -324,7 +324,7 @@ fn the_size_changes_and_is_told() {
 #[test]
 fn the_last_words_are_there_before_the_end() {
     let last_words = Command::shell("seq 1 2000; echo END").pty(Pty::default());
-    let mut wanted: String = (1..=2000).map(|n| format!("{n}\r\n")).collect();
+    let mut wanted: String = (1..=2000).map(|n: u32| n.to_string() + "\r\n").collect();
     wanted += "END\r\n";
     let test = |command: &Command, rounds: u32| {
         for round in 0..rounds {
