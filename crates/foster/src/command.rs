@@ -223,9 +223,10 @@ impl Command {
     /// to our end is typed, Ctrl-C too; [`Child::resize`] changes the size. Default: none.
     ///
     /// [`group`](Command::group) and [`foreground`](Command::foreground) are then of no account: they are about our
-    /// terminal. With a guard, Ctrl-Z suspends the program as under a shell. Without one
-    /// ([`Level::Group`], [`Mechanism::Init`](crate::Mechanism::Init)) the program leads its session alone, and the
-    /// kernel lets nobody suspend it from the terminal: nobody would be there to continue it.
+    /// terminal. With a guard, which leads the session, Ctrl-Z suspends the program as under a shell. Without one
+    /// ([`Level::Group`], [`Mechanism::Init`](crate::Mechanism::Init)) the program leads it alone, and the kernel lets
+    /// nobody suspend it from the terminal, since nobody would be there to continue it. The jobs of an interactive
+    /// shell are groups of their own: at [`Level::Group`] they escape.
     ///
     /// What it shows is its output, for [`stdout`](Command::stdout); it has no other. Its input is what is typed:
     /// [`Input::Piped`], [`Input::Bytes`], or nothing at all, which is the default; [`Input::Null`] types Ctrl-D. When we end,
