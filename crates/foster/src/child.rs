@@ -21,8 +21,7 @@ use crate::pump::{Feed, Pump, Queue, Reader};
 use crate::run::{Run, Streams};
 use crate::spawn::{self, Ours, Started, Stdin};
 use crate::{
-    Captured, Command, Contained, Error, ErrorKind, Event, EventKind, Exit, Proof, Signal, Stream, Stuck,
-    pty,
+    Captured, Command, Contained, Error, ErrorKind, Event, EventKind, Exit, Proof, Signal, Stream, Stuck, pty,
 };
 
 /// A handle on one run. Clones are handles on the same run; all may be used from any thread or task at any time.

@@ -10,8 +10,8 @@ use std::time::Duration;
 use crate::error::short;
 use crate::output::capture;
 use crate::{
-    Child, Containment, Error, ErrorKind, Exit, Input, Leftovers, Level, Output, Policy, Pty, Signal, SignalState,
-    Sink, Target,
+    Child, Containment, Error, ErrorKind, Exit, Input, Leftovers, Level, Output, Policy, Pty, Signal,
+    SignalState, Sink, Target,
 };
 
 /// What to run, where, with what, and under which [`Policy`].

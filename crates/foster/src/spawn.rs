@@ -96,9 +96,7 @@ impl Ready<'_> {
             streams::Failed::File(what, error) => {
                 Error::os(ErrorKind::BadFile, format!("{}: {what}", doing()), error)
             }
-            streams::Failed::Input(why) => {
-                Error::new(ErrorKind::InvalidInput, format!("{}: {why}", doing()))
-            }
+            streams::Failed::Input(why) => Error::new(ErrorKind::InvalidInput, format!("{}: {why}", doing())),
         })?;
         let wants_terminal = command.foreground && command.group == Group::Own && pty.is_none();
         Ok(Ready {

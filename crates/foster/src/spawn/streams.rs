@@ -106,12 +106,12 @@ impl Streams {
             // As a person who has nothing to say: Ctrl-D.
             Some(Input::Null) => typed([0x04].into())?,
             Some(Input::Inherit | Input::File(_) | Input::Descriptor(_)) => {
-                let why = "in a terminal of its own its input is typed; let it be Piped, Bytes, HeldOpen or Null";
+                let why =
+                    "in a terminal of its own its input is typed; let it be Piped, Bytes, HeldOpen or Null";
                 return Err(Failed::Input(why.to_string()));
             }
         };
-        let mut streams =
-            Streams { theirs: [None, None, None], ours: Ours { stdin, ..Ours::default() } };
+        let mut streams = Streams { theirs: [None, None, None], ours: Ours { stdin, ..Ours::default() } };
         let sink = command.stdout.as_ref().unwrap_or(&Sink::Inherit);
         streams.plan(Stream::Stdout, dup(master)?, true, sink, &mut None)?;
         Ok(streams)
