@@ -2,8 +2,9 @@
 //!
 //! A puppet speaks first, so no test sleeps to wait for a child: [`puppet`] gives the command for a script (the verbs
 //! are in `main.rs`), [`Stage`] starts it and hears what it says, an [`Actor`] pins one process of the play and
-//! tells whether it lives. A [`Host`] is a process that uses foster and can be killed; its [`Safety`] knows who is left
-//! of what it started. [`alone`] gives a test a process of its own, for what belongs to a whole process.
+//! tells whether it lives. A [`Terminal`] is a real one, and a [`Window`] has a screen for programs that draw. A
+//! [`Host`] is a process that uses foster and can be killed; its [`Safety`] knows who is left of what it started.
+//! [`alone`] gives a test a process of its own, for what belongs to a whole process.
 //!
 //! Every deadline here only makes a test fail, never pass.
 
@@ -13,9 +14,11 @@ mod host;
 mod look;
 mod needs;
 mod own;
+mod pty;
 mod safety;
 mod stage;
 mod terminal;
+mod window;
 
 pub use actor::Actor;
 pub use alone::{alone, alone_under};
@@ -28,7 +31,8 @@ pub use needs::{Feature, needs};
 pub use own::{block_signal, filter_as_docker, ignore_signal, limit_life, set_our_group};
 pub use safety::{Cgroup, Safety};
 pub use stage::{Stage, foster, program, puppet, within};
-pub use terminal::{Screen, Terminal};
+pub use terminal::{Terminal, Transcript};
+pub use window::{Screen, Window};
 
 use std::time::Duration;
 

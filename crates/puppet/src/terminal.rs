@@ -1,31 +1,27 @@
-//! [`Terminal`]: a real one, with a program in it, for what only happens there; and the [`Screen`] of any.
+//! [`Terminal`]: a real one, with a program in it, for what only happens there; and the [`Transcript`] of any.
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::process::{Child, Command};
+use std::os::fd::AsFd;
+use std::process::Child;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
-
-use crate::DEADLINE;
+use crate::{DEADLINE, pty};
 
 /// A real terminal with a program in it that leads its session.
 #[derive(Debug)]
 pub struct Terminal {
     keyboard: File,
-    screen: Screen,
+    screen: Transcript,
     /// The program.
     pub program: Child,
 }
 
 /// What a terminal shows, read in the background.
 #[derive(Clone, Debug, Default)]
-pub struct Screen(Arc<Shown>);
+pub struct Transcript(Arc<Shown>);
 
 #[derive(Debug, Default)]
 struct Shown {
@@ -46,29 +42,11 @@ impl Terminal {
     /// Starts the words in a session of their own, whose controlling terminal this is; `setsid(1)`.
     #[track_caller]
     pub fn start(words: &[&str]) -> Terminal {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a pty");
-        grantpt(&master).expect("grantpt");
-        unlockpt(&master).expect("unlockpt");
-        tcsetwinsize(&master, Winsize { ws_row: 24, ws_col: 200, ws_xpixel: 0, ws_ypixel: 0 })
-            .expect("a size");
-        let name = ptsname(&master, Vec::new()).expect("ptsname").into_string().expect("UTF-8");
-        let slave = || -> OwnedFd {
-            let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::CLOEXEC;
-            rustix::fs::open(&name, flags, rustix::fs::Mode::empty()).expect("the slave opens")
-        };
-        let program = Command::new("setsid")
-            .arg("--ctty")
-            .args(words)
-            .env("PS1", "$ ")
-            .env("HISTFILE", "/dev/null")
-            .stdin(slave())
-            .stdout(slave())
-            .stderr(slave())
-            .spawn()
-            .expect("setsid starts");
-        let keyboard = File::from(master);
+        let (keyboard, program) = pty::start(words, (24, 200), |command| {
+            command.env("PS1", "$ ").env("HISTFILE", "/dev/null");
+        });
         let reader = keyboard.try_clone().expect("the master can be cloned");
-        let screen = Screen::of(reader);
+        let screen = Transcript::of(reader);
         Terminal { keyboard, screen, program }
     }
 
@@ -86,19 +64,19 @@ impl Terminal {
         (&self.keyboard).write_all(keys.as_bytes()).expect("the terminal takes keys");
     }
 
-    /// See [`Screen::expect`].
+    /// See [`Transcript::expect`].
     #[track_caller]
     pub fn expect(&self, wanted: &str) -> String {
         self.screen.expect(wanted)
     }
 
-    /// See [`Screen::ready`].
+    /// See [`Transcript::ready`].
     #[track_caller]
     pub fn ready(&self, name: &str) -> u32 {
         self.screen.ready(name)
     }
 
-    /// See [`Screen::count`].
+    /// See [`Transcript::count`].
     pub fn count(&self, text: &str) -> usize {
         self.screen.count(text)
     }
@@ -111,12 +89,19 @@ impl Terminal {
     }
 }
 
-impl Screen {
+impl Transcript {
     /// That of the terminal whose output this is.
-    pub fn of(output: impl Read + AsFd + Send + 'static) -> Screen {
-        let screen = Screen::default();
+    pub fn of(output: impl Read + AsFd + Send + 'static) -> Transcript {
+        let screen = Transcript::default();
         let ours = screen.clone();
-        std::thread::spawn(move || ours.show(output));
+        std::thread::spawn(move || {
+            pty::read(output, &ours.0.off, |block| {
+                ours.text().all.push_str(&String::from_utf8_lossy(block));
+                ours.0.more.notify_all();
+            });
+            ours.text().ended = true;
+            ours.0.more.notify_all();
+        });
         screen
     }
 
@@ -171,21 +156,5 @@ impl Screen {
 
     fn text(&self) -> MutexGuard<'_, Text> {
         self.0.text.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn show(&self, mut output: impl Read + AsFd) {
-        let tick = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
-        let mut block = [0; 4096];
-        while !self.0.off.load(Ordering::Relaxed) {
-            if poll(&mut [PollFd::new(&output, PollFlags::IN)], Some(&tick)) == Ok(0) {
-                continue;
-            }
-            // EIO is the end: nobody holds the other side.
-            let Ok(n @ 1..) = output.read(&mut block) else { break };
-            self.text().all.push_str(&String::from_utf8_lossy(&block[..n]));
-            self.0.more.notify_all();
-        }
-        self.text().ended = true;
-        self.0.more.notify_all();
     }
 }

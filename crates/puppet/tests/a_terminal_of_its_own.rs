@@ -14,7 +14,7 @@ use foster::{
     Status,
 };
 use puppet::{
-    Actor, Feature, Screen, alone, alone_under, children, descriptors, eventually, group_and_session, needs,
+    Actor, Feature, Transcript, alone, alone_under, children, descriptors, eventually, group_and_session, needs,
     puppet, scratch, state, within,
 };
 use rustix::process::{getpid, getsid, ioctl_tiocsctty};
@@ -61,7 +61,7 @@ fn each(command: &Command, test: impl Fn(&str, &Command)) {
 struct Play {
     child: Child,
     keyboard: ChildStdin,
-    screen: Screen,
+    screen: Transcript,
 }
 
 impl Play {
@@ -70,7 +70,7 @@ impl Play {
         let command = command.clone().stdin(Input::Piped).stdout(Sink::Piped);
         let child = command.spawn().unwrap_or_else(|error| panic!("{error}"));
         let keyboard = child.take_stdin().expect("it has a terminal");
-        let screen = Screen::of(child.take_stdout().expect("it has a terminal"));
+        let screen = Transcript::of(child.take_stdout().expect("it has a terminal"));
         Play { child, keyboard, screen }
     }
 
