@@ -39,7 +39,12 @@ impl Terminal {
 
     /// Whether our group is the foreground group.
     pub(crate) fn is_ours(&self) -> bool {
-        tcgetpgrp(&self.tty) == Ok(self.ours)
+        self.is_of(self.ours)
+    }
+
+    /// Whether the group is in front.
+    pub(crate) fn is_of(&self, group: Pid) -> bool {
+        tcgetpgrp(&self.tty) == Ok(group)
     }
 
     /// Whether the program has had it in front.
@@ -62,7 +67,7 @@ impl Terminal {
     /// Puts our group in front again, if the program's is there, or was and is no more.
     pub(crate) fn take_from(&self, program: Pid) {
         // A group that is gone is no group of the session any more, and only then may a stranger's be in front.
-        if tcgetpgrp(&self.tty).is_ok_and(|front| front == program) {
+        if self.is_of(program) {
             _ = tcsetpgrp(&self.tty, self.ours);
         }
     }

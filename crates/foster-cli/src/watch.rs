@@ -168,7 +168,10 @@ impl<'a> Watch<'a> {
             // continue a program that Ctrl-Z stopped. One that must not use the terminal waits for its end.
             match self.suspended.take() {
                 Some(Signal::TSTP) => self.continued(),
-                Some(_) => self.child.resume(),
+                Some(_) => {
+                    self.hand_back();
+                    self.child.resume();
+                }
                 None => {}
             }
         };
@@ -293,9 +296,22 @@ impl<'a> Watch<'a> {
                 return;
             }
         }
-        if !matches!(signal, Signal::TSTP | Signal::TTIN | Signal::TTOU) {
-            // Not the terminal's business: a debugger, a person with `kill -STOP`, who will continue it, or the program
-            // itself. Its time runs on: whoever could stop that could outlive it.
+        // `top` and `bash` answer Ctrl-Z and `suspend` with STOP: for who is in front, that is one of them.
+        let in_front = self.prepared.terminal.as_ref().is_some_and(|terminal| {
+            if self.args.same_group {
+                terminal.is_ours()
+            } else {
+                program.is_some_and(|it| terminal.is_of(it))
+            }
+        });
+        let suspends = match signal {
+            Signal::TSTP | Signal::TTIN | Signal::TTOU => true,
+            Signal::STOP => in_front,
+            _ => false,
+        };
+        if !suspends {
+            // Not the terminal's business: a debugger, a person with `kill -STOP` who will continue it, or, without a
+            // terminal, the program itself. Its time runs on: whoever could stop that could outlive it.
             self.volume
                 .say(Volume::Verbose, format_args!("the program was stopped by {signal}; its time runs on"));
             return;
@@ -315,6 +331,13 @@ impl<'a> Watch<'a> {
     fn continued(&mut self) {
         self.suspended = None;
         self.paused = false;
+        self.hand_back();
+        self.child.resume();
+        self.pass(Signal::CONT);
+    }
+
+    /// Puts the program in front again, if it was there and our job is.
+    fn hand_back(&mut self) {
         let program = self.leader();
         if !self.args.same_group
             && let (Some(terminal), Some(program)) = (&mut self.prepared.terminal, program)
@@ -322,8 +345,6 @@ impl<'a> Watch<'a> {
         {
             terminal.give_to(program);
         }
-        self.child.resume();
-        self.pass(Signal::CONT);
     }
 
     fn leader(&self) -> Option<Pid> {
