@@ -1,0 +1,121 @@
+//! Programs that take the whole screen and give it back: `vim`, `less`, `top`.
+
+use puppet::{Feature, Stage, needs, puppet};
+
+use crate::side_by_side::Sign::{Full, Hides, Prompt, Shows};
+use crate::side_by_side::Step::{Keys, Resize, Until};
+use crate::side_by_side::{Scenario, play};
+
+#[test]
+fn f40_vim_writes_its_file_and_comes_back_after_ctrl_z() {
+    if !needs(Feature::Program("vim")) {
+        return;
+    }
+    play(&Scenario {
+        steps: &[
+            Keys("./it vim -u NONE -N -i NONE notes\n"),
+            Until(&[Full, Shows("\"notes\" [New]")]),
+            Keys("ifirst line\nsecond line"),
+            Until(&[Full, Shows("second line"), Shows("-- INSERT --")]),
+            Keys("\x1b"),
+            Until(&[Full, Hides("-- INSERT --")]),
+            Keys("\x1a"),
+            Until(&[Prompt, Shows("Stopped")]),
+            Keys("echo between-$((1+1))\n"),
+            Until(&[Prompt, Shows("between-2")]),
+            Keys("fg\n"),
+            Until(&[Full, Shows("second line")]),
+            Resize(30, 100),
+            Keys("Gothird line"),
+            Until(&[Full, Shows("third line"), Shows("-- INSERT --")]),
+            // A second time: what is put back must be as good as it was.
+            Keys("\x1b"),
+            Until(&[Full, Hides("-- INSERT --")]),
+            Keys("\x1a"),
+            Until(&[Prompt]),
+            Keys("fg\n"),
+            Until(&[Full, Shows("third line")]),
+            Keys(":wq\n"),
+            Until(&[Prompt]),
+            Keys("echo code-$?; cat notes; stty size\n"),
+            Until(&[Prompt, Shows("code-0"), Shows("third line"), Shows("30 100")]),
+        ],
+        ..Scenario::default()
+    });
+}
+
+#[test]
+fn less_pages_searches_and_follows_the_size() {
+    if !needs(Feature::Program("less")) {
+        return;
+    }
+    let numbers: String = (1..=300).map(|n| format!("row {n} of many\n")).collect();
+    play(&Scenario {
+        files: &[("numbers", &numbers)],
+        steps: &[
+            Keys("./it less numbers\n"),
+            Until(&[Full, Shows("row 23 of"), Hides("row 24 of")]),
+            Keys(" "),
+            Until(&[Full, Shows("row 46 of")]),
+            Keys("/row 150\n"),
+            Until(&[Full, Shows("row 172 of")]),
+            Resize(12, 60),
+            Until(&[Full, Shows("row 160 of"), Hides("row 161 of")]),
+            Resize(40, 120),
+            Until(&[Full, Shows("row 188 of")]),
+            Keys("\x1a"),
+            Until(&[Prompt, Shows("Stopped")]),
+            Keys("fg\n"),
+            Until(&[Full, Shows("row 188 of")]),
+            Keys("g"),
+            Until(&[Full, Shows("row 39 of")]),
+            Keys("q"),
+            Until(&[Prompt]),
+            Keys("cat numbers | ./it less; echo code-$?\n"),
+            Until(&[Full, Shows("row 39 of"), Hides("numbers")]),
+            Keys("G"),
+            Until(&[Full, Shows("row 300 of")]),
+            Keys("q"),
+            Until(&[Prompt, Shows("code-0")]),
+        ],
+        ..Scenario::default()
+    });
+}
+
+#[test]
+fn f40_top_draws_and_comes_back_after_ctrl_z() {
+    if !needs(Feature::Program("top")) {
+        return;
+    }
+    let watched = Stage::start(&puppet("wait"));
+    let watched = watched.child().pid().expect("it runs");
+    play(&Scenario {
+        mask: Some(without_numbers),
+        steps: &[
+            Keys(&format!("./it top -d 100 -p {watched}\n")),
+            Until(&[Shows("PID USER"), Shows(&format!("{watched} ")), Shows("puppet")]),
+            Keys("h"),
+            Until(&[Shows("Help for Interactive Commands")]),
+            Keys("q"),
+            Until(&[Shows("PID USER")]),
+            // It stops itself with STOP, once it has put the terminal back.
+            Keys("\x1a"),
+            Until(&[Prompt, Shows("Stopped")]),
+            Keys("fg\n"),
+            Until(&[Shows("PID USER"), Hides("Stopped")]),
+            Keys("q"),
+            Until(&[Prompt]),
+            Keys("echo code-$?\n"),
+            Until(&[Prompt, Shows("code-0")]),
+        ],
+        ..Scenario::default()
+    });
+}
+
+/// Loads, sizes and times change from one moment to the next, and with them the width of their columns.
+fn without_numbers(row: &str) -> String {
+    let words = row.split(|letter: char| letter.is_ascii_digit() || letter == '.' || letter == ' ');
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    // The time, and how long the machine has been up, in words of its own.
+    if row.starts_with("top - ") { "top -".to_string() } else { words.join(" ") }
+}

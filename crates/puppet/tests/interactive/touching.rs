@@ -1,0 +1,55 @@
+//! A child in a group of its own that touches the terminal is not stopped for it. Scenario F20.
+
+use crate::side_by_side::Sign::{At, Hides, Prompt, Shows};
+use crate::side_by_side::Step::{Keys, Until};
+use crate::side_by_side::{Scenario, play};
+
+#[test]
+fn f20_who_is_in_front_reads_and_sets_the_terminal() {
+    play(&Scenario {
+        steps: &[
+            Keys("./it cat\n"),
+            Until(&[At("")]),
+            Keys("one line\n"),
+            Until(&[At(""), Shows("one line")]),
+            Keys("\x04"),
+            Until(&[Prompt]),
+            Keys("./it stty sane; echo code-$?\n"),
+            Until(&[Prompt, Shows("code-0")]),
+            // A child of the program's, with the terminal at a descriptor of its own.
+            Keys("./it sh -c 'sh -c \"stty sane </dev/tty; echo sane-\\$?\"; true' </dev/null\n"),
+            Until(&[Prompt, Shows("sane-0")]),
+            Keys("echo x | ./it sh -c 'head -n 1 /dev/tty'; echo head-$?\n"),
+            Until(&[At("")]),
+            Keys("typed\n"),
+            Until(&[Prompt, Shows("head-0")]),
+        ],
+        ..Scenario::default()
+    });
+}
+
+#[test]
+fn f20_in_the_background_it_waits_for_fg_as_any_job() {
+    play(&Scenario {
+        steps: &[
+            Keys("./it cat &\n"),
+            Until(&[At("$ "), Shows("[1] ")]),
+            Keys("until jobs | grep -q Stopped; do sleep 0.1; done; echo seen-$((1+1))\n"),
+            Until(&[Prompt, Shows("Stopped      "), Shows("seen-2")]),
+            Keys("clear; fg\n"),
+            Until(&[At(""), Shows("./it cat"), Hides("seen")]),
+            Keys("one line\n"),
+            Until(&[At(""), Shows("one line")]),
+            Keys("\x1a"),
+            Until(&[Prompt]),
+            Keys("clear; fg\n"),
+            Until(&[At(""), Shows("./it cat"), Hides("Stopped")]),
+            Keys("\x04"),
+            Until(&[Prompt]),
+            Keys("echo code-$?\n"),
+            Until(&[Prompt, Shows("code-0")]),
+        ],
+        mask: Some(crate::job_control::without_pids),
+        ..Scenario::default()
+    });
+}
