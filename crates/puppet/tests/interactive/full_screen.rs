@@ -49,7 +49,8 @@ fn less_pages_searches_and_follows_the_size() {
     if !needs(Feature::Program("less")) {
         return;
     }
-    let numbers: String = (1..=300).map(|n| format!("row {n} of many\n")).collect();
+    let rows: Vec<String> = (1..=300).map(|n| format!("row {n} of many")).collect();
+    let numbers = rows.join("\n");
     play(&Scenario {
         files: &[("numbers", &numbers)],
         steps: &[

@@ -28,6 +28,11 @@ pub(crate) struct Scenario<'a> {
     pub(crate) steps: &'a [Step<'a>],
 }
 
+/// The ways with foster.
+pub(crate) fn with_foster() -> impl Iterator<Item = Mode> {
+    MODES.iter().copied().filter(|mode| *mode != Mode::Bare)
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Step<'a> {
     Keys(&'a str),
@@ -76,14 +81,14 @@ pub(crate) fn play_without_shell(words: &[&str], scenario: &Scenario<'_>, code: 
     windows.end_with(code);
 }
 
-/// A directory with an `it` for this mode.
+/// A directory with an `it` for this mode. What stands in `OPTIONS` in the environment goes to foster.
 #[track_caller]
 pub(crate) fn place(mode: Mode, files: &[(&str, &str)]) -> PathBuf {
     let place = scratch("window");
     let foster = foster();
     let it = match mode {
         Mode::Bare => String::new(),
-        Mode::Run => format!("{} run --", foster.display()),
+        Mode::Run => format!("{} run $OPTIONS --", foster.display()),
     };
     // Its pid stays: a test that must hit foster itself finds it there.
     write(&place.join("it"), &format!("#!/bin/sh\necho $$ >pid\nexec {it} \"$@\"\n"));
