@@ -14,8 +14,8 @@ use foster::{
     Status,
 };
 use puppet::{
-    Actor, Feature, Transcript, alone, alone_under, children, descriptors, eventually, group_and_session, needs,
-    puppet, scratch, state, within,
+    Actor, Feature, Transcript, alone, alone_under, children, descriptors, eventually, group_and_session,
+    needs, puppet, scratch, state, within,
 };
 use rustix::process::{getpid, getsid, ioctl_tiocsctty};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
