@@ -135,6 +135,10 @@ pub(crate) struct Run {
     #[arg(long, value_name = "N", help_heading = "Streams", allow_hyphen_values = true)]
     pub(crate) capture_tail: Option<usize>,
 
+    /// Give the program a terminal of its own, between which and yours foster stands
+    #[arg(long, visible_alias = "tty", conflicts_with_all = ["stderr", "same_group", "new_session"], help_heading = "Streams")]
+    pub(crate) pty: bool,
+
     /// Start the program in a session of its own, without a terminal
     #[arg(long, conflicts_with = "same_group", help_heading = "Starting")]
     pub(crate) new_session: bool,

@@ -15,6 +15,7 @@ mod run;
 mod say;
 mod streams;
 mod terminal;
+mod typist;
 mod values;
 mod watch;
 

@@ -97,9 +97,8 @@ impl Prepared {
 
     /// Starts the program. On failure, the exit code of `env(1)` and `timeout(1)`.
     fn start(&mut self, args: &Run, start: &Start) -> Result<Child, u8> {
-        let handed = self.terminal.as_ref().is_some_and(Terminal::is_for_program)
-            && !args.same_group
-            && args.stdin == Source::Inherit;
+        let handed = self.terminal.as_ref().is_some_and(Terminal::is_for_program) && shares_terminal(args);
+        let handed = handed && !args.same_group;
         let spawned = self.command.spawn();
         // They were the program's: a pipe must not stay open because we hold it too.
         descriptors::close(&start.descriptors);
@@ -163,6 +162,11 @@ fn containment(args: &Run) -> Containment {
     }
 }
 
+/// Whether the program may read what is typed at our terminal.
+fn shares_terminal(args: &Run) -> bool {
+    args.stdin == Source::Inherit && !args.pty
+}
+
 fn command(args: &Run, start: &Start, terminal: Option<&Terminal>) -> Result<Command, String> {
     let (program, words) = args.command.split_first().ok_or("no command is given")?;
     let group = match (args.new_session, args.same_group) {
@@ -173,7 +177,7 @@ fn command(args: &Run, start: &Start, terminal: Option<&Terminal>) -> Result<Com
     let mut command = Command::new(program)
         .args(words)
         .group(group)
-        .foreground(terminal.is_some_and(Terminal::is_for_program) && args.stdin == Source::Inherit)
+        .foreground(terminal.is_some_and(Terminal::is_for_program) && shares_terminal(args))
         .start_signals(start.signals)
         .inherit_descriptors(true)
         // 0 is no timeout, as for timeout(1).

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::Timespec;
@@ -47,6 +48,14 @@ pub(crate) fn plain(error: &io::Error) -> String {
     text.split(" (os error").next().unwrap_or(&text).to_string()
 }
 
+/// Our terminal is raw: it does not begin a line where one ends.
+static RAW: AtomicBool = AtomicBool::new(false);
+
+/// From now on lines end as a raw terminal wants them to, or any other.
+pub(crate) fn end_lines_for(raw: bool) {
+    RAW.store(raw, Ordering::Relaxed);
+}
+
 /// Less than `PIPE_BUF`, 4,096 bytes, whatever its letters.
 const LINE: usize = 1_000;
 
@@ -70,7 +79,8 @@ fn line(what: &impl Display) {
     if poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], Some(&now)) == Ok(1) {
         let text = what.to_string().replace(['\n', '\r'], " ");
         let text = shown(&text, LINE);
+        let end = if RAW.load(Ordering::Relaxed) { "\r\n" } else { "\n" };
         // A terminal that has gone away, or a disk that is full, is no reason to stop working.
-        _ = stderr.lock().write_all(format!("foster: {text}\n").as_bytes());
+        _ = stderr.lock().write_all(format!("foster: {text}{end}").as_bytes());
     }
 }

@@ -7,6 +7,7 @@ use foster::{Captured, Command, Input, LogFile, Output, Sink};
 
 use crate::args::Run;
 use crate::say::Volume;
+use crate::typist;
 use crate::values::{Rotation, Source};
 
 /// How much of the output is kept for its last lines, in bytes.
@@ -19,7 +20,13 @@ pub(crate) fn direct(mut command: Command, args: &Run) -> Result<Command, String
         let option = if args.append { "--append" } else { "--rotate" };
         return Err(format!("{option} is for the files of --stdout and --stderr; name one of them"));
     }
+    if args.pty && matches!(args.stdin, Source::File(_)) {
+        return Err(
+            "--stdin: with --pty the input is typed; let foster read the file, as in `< FILE`".to_string()
+        );
+    }
     command = match &args.stdin {
+        Source::Inherit if args.pty => command.stdin(Input::Piped),
         Source::Inherit => command,
         Source::Null => command.stdin(Input::Null),
         Source::File(path) => command.stdin(Input::file(path)),
@@ -31,6 +38,9 @@ pub(crate) fn direct(mut command: Command, args: &Run) -> Result<Command, String
     };
     if let Some(sink) = args.stdout.as_deref().map(file).or(tail.clone()) {
         command = command.stdout(sink);
+    }
+    if args.pty {
+        return Ok(command.pty(typist::size()));
     }
     if args.stdout == args.stderr {
         // To one file, or to one tail, in the order in which it is written; to our own two otherwise.

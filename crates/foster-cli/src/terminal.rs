@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::process::{Pid, setpgid};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr, tcsetpgrp};
 
-use crate::forward;
+use crate::{forward, say};
 
 /// Our controlling terminal, if we have one and our job is in its foreground or may come there.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub(crate) struct Terminal {
     before: Option<Termios>,
     /// The program had it at some time: then it is put back as it was.
     handed: bool,
+    /// It hands over each key as it is typed, and does nothing of its own.
+    raw: bool,
 }
 
 impl Terminal {
@@ -28,7 +30,7 @@ impl Terminal {
         let tty: OwnedFd = OpenOptions::new().read(true).write(true).open("/dev/tty").ok()?.into();
         let before = tcgetattr(&tty).ok();
         let ours = forward::own_group().or_else(|| group_of_our_own(&tty))?;
-        Some(Terminal { tty, ours, before, handed: false })
+        Some(Terminal { tty, ours, before, handed: false, raw: false })
     }
 
     /// Whether the program should start in the foreground: we are there, and it would read what is typed. One that
@@ -72,6 +74,27 @@ impl Terminal {
         }
     }
 
+    /// Hands over each key as it is typed, if we are in front: for a program in a terminal of its own, which does with
+    /// them what a terminal does.
+    pub(crate) fn make_raw(&mut self) {
+        if let Some(before) = self.before.as_ref().filter(|_| self.is_ours()) {
+            let mut raw = before.clone();
+            raw.make_raw();
+            self.raw = tcsetattr(&self.tty, OptionalActions::Drain, &raw).is_ok();
+            say::end_lines_for(self.raw);
+        }
+    }
+
+    /// As it was before it was raw.
+    pub(crate) fn make_cooked(&mut self) {
+        if std::mem::take(&mut self.raw) {
+            say::end_lines_for(false);
+            if let Some(before) = self.before.as_ref().filter(|_| self.is_ours()) {
+                _ = tcsetattr(&self.tty, OptionalActions::Drain, before);
+            }
+        }
+    }
+
     /// As it was before the program had it.
     pub(crate) fn restore(&self, program: Pid) {
         if self.handed {
@@ -94,6 +117,13 @@ fn group_of_our_own(tty: &OwnedFd) -> Option<Pid> {
         _ = tcsetpgrp(tty, ours);
     }
     Some(ours)
+}
+
+/// Also when foster itself fails.
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        self.make_cooked();
+    }
 }
 
 impl AsFd for Terminal {

@@ -1,7 +1,7 @@
 //! While the program runs: signals in, events out, the terminal between them, and the exit code at the end.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use foster::{Cause, Child, EventKind, Events, Exit, Leftovers, Mechanism, Signal, Status, Stuck};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::process::Pid;
+use rustix::time::Timespec;
 
 use crate::args::{FAILED, Run};
 use crate::duration;
@@ -18,6 +19,7 @@ use crate::run::Prepared;
 use crate::say::{self, Volume};
 use crate::streams;
 use crate::terminal::Terminal;
+use crate::typist::{self, Typist};
 
 /// What rings when the library has news: an eventfd that is a waker.
 #[derive(Clone, Debug)]
@@ -63,6 +65,8 @@ pub(crate) struct Watch<'a> {
     /// The program is stopped, and its timers with it.
     paused: bool,
     other_sides: OtherSides,
+    /// Who types what we are typed, where the program has a terminal of its own.
+    typist: Option<Typist>,
 }
 
 /// Who was told what.
@@ -98,7 +102,7 @@ impl<'a> Watch<'a> {
         args: &'a Run,
         start: &'a Start,
         child: Child,
-        prepared: Prepared,
+        mut prepared: Prepared,
         writer: Option<EventWriter>,
     ) -> Watch<'a> {
         let mut events = child.events();
@@ -121,10 +125,15 @@ impl<'a> Watch<'a> {
         // A fall to the group alone is worth a line: foster's death would then not be the program's.
         let fell = held.mechanism == Mechanism::ProcessGroup && !held.tried.is_empty();
         volume.say(if fell { Volume::Normal } else { Volume::Verbose }, how);
+        let typist = if args.pty { child.take_stdin().and_then(|keys| Typist::new(keys).ok()) } else { None };
+        if let (Some(typist), Some(terminal)) = (&typist, &mut prepared.terminal) {
+            typist.sit_down(terminal);
+        }
         Watch {
             args,
             start,
             pid,
+            typist,
             events,
             writer,
             volume,
@@ -196,17 +205,45 @@ impl<'a> Watch<'a> {
             .prepared
             .terminal
             .as_ref()
-            .filter(|terminal| self.other_sides.terminal && terminal.was_handed());
+            .filter(|terminal| self.other_sides.terminal && (terminal.was_handed() || self.args.pty));
         let terminal_at = terminal.map(|terminal| {
             watched.push(PollFd::new(terminal, PollFlags::empty()));
             watched.len() - 1
         });
-        if poll(&mut watched, None).is_err() {
+        let front = self.prepared.terminal.as_ref().is_none_or(Terminal::is_ours);
+        let (typed_at, typing_at) = self.typist.as_ref().map_or((None, None), |typist| {
+            let mut add = |wanted: bool, descriptor, flags| {
+                wanted.then(|| {
+                    watched.push(PollFd::from_borrowed_fd(descriptor, flags));
+                    watched.len() - 1
+                })
+            };
+            let reads = typist.reads() && (front || !typist.is_person());
+            (add(reads, stdin, PollFlags::IN), add(typist.has_more(), typist.as_fd(), PollFlags::OUT))
+        });
+        // Nobody tells us that a job that ran on in the background is in front again.
+        let patience = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+        let behind =
+            !front && self.typist.as_ref().is_some_and(|typist| typist.is_person() && typist.reads());
+        if poll(&mut watched, behind.then_some(&patience)).is_err() {
             return;
         }
+        let happened = |at: Option<usize>| at.is_some_and(|at| !watched[at].revents().is_empty());
+        let (typed, types) = (happened(typed_at), happened(typing_at));
         let closed = PollFlags::HUP | PollFlags::ERR | PollFlags::RDHUP;
         let is_closed = |at: Option<usize>| at.is_some_and(|at| watched[at].revents().intersects(closed));
         let (stdin_closed, terminal_closed) = (is_closed(stdin_at), is_closed(terminal_at));
+        if let Some(typist) = &mut self.typist {
+            if behind && let Some(terminal) = &mut self.prepared.terminal {
+                typist.sit_down(terminal);
+            }
+            if typed {
+                typist.read();
+            }
+            if typed || types {
+                typist.write();
+            }
+        }
         if stdin_closed {
             self.other_sides.stdin = false;
             self.volume.say(Volume::Verbose, "standard input was closed");
@@ -222,6 +259,9 @@ impl<'a> Watch<'a> {
     fn arrived(&mut self, arrived: Arrived) {
         let typed = arrived.origin == Origin::Kernel && [Signal::INT, Signal::QUIT].contains(&arrived.signal);
         self.ledger.typed |= typed;
+        if arrived.signal == Signal::WINCH && self.args.pty {
+            return self.resize();
+        }
         match forward::decide(arrived, &self.rules, &self.start.signals) {
             Meaning::Nothing => {}
             Meaning::Pass(signal) => self.pass(signal),
@@ -229,6 +269,12 @@ impl<'a> Watch<'a> {
             Meaning::Child => self.child_changed(),
             Meaning::Continue => self.continued(),
         }
+    }
+
+    /// The program's terminal gets the size of ours, and the program hears of it from there.
+    fn resize(&self) {
+        let foster::Pty { rows, cols, .. } = typist::size();
+        _ = self.child.resize(rows, cols);
     }
 
     fn pass(&mut self, signal: Signal) {
@@ -289,7 +335,8 @@ impl<'a> Watch<'a> {
         let program = self.leader();
         if let Some(terminal) = &mut self.prepared.terminal {
             // It wanted the terminal, which our job has and it has not: give it, and let it go on.
-            let wants = matches!(signal, Signal::TTIN | Signal::TTOU) && !self.args.same_group;
+            let wants =
+                matches!(signal, Signal::TTIN | Signal::TTOU) && !self.args.same_group && !self.args.pty;
             if wants && program.is_some_and(|program| terminal.give_to(program)) {
                 self.paused = false;
                 self.pass(Signal::CONT);
@@ -298,7 +345,7 @@ impl<'a> Watch<'a> {
         }
         // `top` and `bash` answer Ctrl-Z and `suspend` with STOP: for who is in front, that is one of them.
         let in_front = self.prepared.terminal.as_ref().is_some_and(|terminal| {
-            if self.args.same_group {
+            if self.args.same_group || self.args.pty {
                 terminal.is_ours()
             } else {
                 program.is_some_and(|it| terminal.is_of(it))
@@ -317,8 +364,11 @@ impl<'a> Watch<'a> {
             return;
         }
         self.child.pause();
-        if let (Some(terminal), Some(program)) = (&self.prepared.terminal, program) {
-            terminal.take_from(program);
+        if let Some(terminal) = &mut self.prepared.terminal {
+            terminal.make_cooked();
+            if let Some(program) = program {
+                terminal.take_from(program);
+            }
         }
         self.volume.say(Volume::Verbose, format_args!("the program was stopped by {signal}; stopping too"));
         self.suspended = Some(signal);
@@ -338,6 +388,10 @@ impl<'a> Watch<'a> {
 
     /// Puts the program in front again, if it was there and our job is.
     fn hand_back(&mut self) {
+        if let (Some(typist), Some(terminal)) = (&self.typist, &mut self.prepared.terminal) {
+            typist.sit_down(terminal);
+            return self.resize();
+        }
         let program = self.leader();
         if !self.args.same_group
             && let (Some(terminal), Some(program)) = (&mut self.prepared.terminal, program)
@@ -416,12 +470,15 @@ impl<'a> Watch<'a> {
         }
     }
 
-    fn finish(self, stuck: &[u32]) -> u8 {
+    fn finish(mut self, stuck: &[u32]) -> u8 {
         let exit = self.child.try_wait();
         let code = exit.as_ref().map_or(FAILED, |exit| self.code(exit));
-        if exit.is_some() {
-            // What was written to us is on its way, or kept, until then.
-            let output = self.child.output().wait();
+        // What was written to us is on its way, or kept, until then.
+        let output = exit.as_ref().map(|_| self.child.output().wait());
+        if let Some(terminal) = &mut self.prepared.terminal {
+            terminal.make_cooked();
+        }
+        if let Some(output) = output {
             streams::show_tail(self.args, code, &output);
         }
         if let Some(report) = &self.prepared.report {

@@ -15,9 +15,9 @@ pub(crate) struct Known {
     pub(crate) events: Vec<Event>,
     /// What becomes of stdout and of stderr.
     streams: [Reading; 2],
-    /// How many streams have not delivered yet what was written before the exit.
+    /// How many streams have not delivered yet what was written before it.
     lagging: usize,
-    /// The exit, and what came after it, until they have.
+    /// The exit, or a suspension, and what came after it, until they have.
     withheld: Vec<Event>,
 }
 
@@ -39,7 +39,7 @@ const LOG: usize = 4096;
 impl Known {
     /// The leader is dead, whether or not that has been told.
     pub(crate) fn is_dead(&self) -> bool {
-        self.exit.is_some() || !self.withheld.is_empty()
+        self.exit.is_some() || self.withheld.iter().any(|event| matches!(event.kind, EventKind::Exited(_)))
     }
 
     /// What was captured, once nothing more is waited for.
@@ -65,11 +65,12 @@ impl Known {
 }
 
 impl Board<Known> {
-    /// Posts an event. The exit waits for what was written before it.
+    /// Posts an event. The exit waits for what was written before it, a suspension for what was shown.
     pub(crate) fn post(&self, run: &Arc<str>, event: Event) -> Wake<'_> {
         let logged = (LevelFilter::current() >= LevelFilter::DEBUG).then(|| event.clone());
         let (told, mut wake) = self.change(|known| {
-            let held_up = known.lagging > 0 && matches!(event.kind, EventKind::Exited(_));
+            let waits = matches!(event.kind, EventKind::Exited(_) | EventKind::Suspended(_));
+            let held_up = known.lagging > 0 && waits;
             if held_up || !known.withheld.is_empty() {
                 known.withheld.push(event);
                 return false;

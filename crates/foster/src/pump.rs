@@ -82,8 +82,10 @@ pub(crate) struct Pump {
 #[derive(Debug)]
 struct Moment {
     drain: Drain,
-    /// The exit waits for it.
+    /// The exit, or a suspension, waits for it.
     lags: bool,
+    /// How often something had to wait for it.
+    asked: u32,
     /// Nobody waits for more of it.
     finished: bool,
     /// Where it stands in the engine's timetable.
@@ -100,8 +102,10 @@ struct Io {
     block: Vec<u8>,
     /// How much it has brought.
     came: u64,
-    /// After the exit: how much of what was written before is still to come.
+    /// While it lags: how much of what was written before is still to come.
     owed: Option<usize>,
+    /// For which time that is.
+    answers: u32,
 }
 
 /// How a turn ends.
@@ -135,8 +139,16 @@ impl Pump {
             reader.queue.opens();
         }
         let source = Arc::new(source);
-        let io = Io { source: Some(source.clone()), outlets, slow, block: Vec::new(), came: 0, owed: None };
-        let moment = Moment { drain: reader.drain, lags: false, finished: false, queued: None };
+        let io = Io {
+            source: Some(source.clone()),
+            outlets,
+            slow,
+            block: Vec::new(),
+            came: 0,
+            owed: None,
+            answers: 0,
+        };
+        let moment = Moment { drain: reader.drain, lags: false, asked: 0, finished: false, queued: None };
         let pump = Arc::new_cyclic(|me| Pump {
             id,
             reader,
@@ -159,7 +171,7 @@ impl Pump {
         Ok(pump)
     }
 
-    /// The leader is dead. What it wrote is taken in, here and now where that costs no more than copying.
+    /// The leader is dead. What it wrote is delivered before that is told.
     pub(crate) fn leader_exited(&self, now: Instant) -> Wake<'_> {
         let mut wake = Wake::default();
         {
@@ -168,18 +180,46 @@ impl Pump {
             if let Phase::Over { .. } = moment.drain.phase() {
                 return wake;
             }
-            moment.lags = true;
-            self.reader.board.lags();
+            self.falls_behind(&mut moment);
             self.requeue(&mut moment);
         }
+        self.hurry(&mut wake);
+        wake
+    }
+
+    /// The leader was suspended: whoever takes its terminal's place in front must find shown what it has shown.
+    pub(crate) fn leader_suspended(&self) -> Wake<'_> {
+        let mut wake = Wake::default();
+        if self.terminal {
+            {
+                let mut moment = self.moment();
+                if let Phase::Over { .. } = moment.drain.phase() {
+                    return wake;
+                }
+                self.falls_behind(&mut moment);
+            }
+            self.hurry(&mut wake);
+        }
+        wake
+    }
+
+    /// Until it has caught up, something is not told.
+    fn falls_behind(&self, moment: &mut Moment) {
+        moment.asked += 1;
+        if !std::mem::replace(&mut moment.lags, true) {
+            self.reader.board.lags();
+        }
+    }
+
+    /// Has what is there taken in, here and now where that costs no more than copying.
+    fn hurry<'a>(&'a self, wake: &mut Wake<'a>) {
         match self.try_io() {
             Some(mut io) if !io.slow => {
-                let turn = self.turn(&mut io, usize::MAX, &mut wake);
+                let turn = self.turn(&mut io, usize::MAX, wake);
                 self.after(turn, &io);
             }
             _ => self.wake_up(),
         }
-        wake
     }
 
     pub(crate) fn stream(&self) -> Stream {
@@ -253,10 +293,11 @@ impl Pump {
         let mut left = budget;
         loop {
             let Some(source) = io.source.clone() else { return Turn::Ended };
-            let (catching_up, waits) = match self.moment().drain.phase() {
-                Phase::Open | Phase::Draining { .. } => (false, true),
-                Phase::CatchingUp { .. } => (true, true),
-                Phase::Over { .. } => (false, false),
+            let (catching_up, waits) = {
+                let moment = self.moment();
+                io.owed = io.owed.filter(|_| io.answers == moment.asked);
+                io.answers = moment.asked;
+                (moment.lags, !matches!(moment.drain.phase(), Phase::Over { .. }))
             };
             if catching_up && io.owed.is_none() {
                 let waiting = ioctl_fionread(&source).ok().and_then(|n| usize::try_from(n).ok());
@@ -277,15 +318,14 @@ impl Pump {
                     let now = Instant::now();
                     let mut moment = self.moment();
                     moment.drain.came(now);
-                    if let Some(owed) = io.owed.as_mut().filter(|_| catching_up) {
-                        *owed = owed.saturating_sub(n);
-                        if *owed == 0 {
-                            self.caught_up(&mut moment, now, wake);
-                        }
+                    io.owed = io.owed.map(|owed| owed.saturating_sub(n));
+                    if io.owed == Some(0) {
+                        io.owed = None;
+                        self.caught_up(&mut moment, now, wake);
                     }
                 }
                 Err(Errno::AGAIN) => {
-                    if catching_up {
+                    if io.owed.take().is_some() {
                         self.caught_up(&mut self.moment(), Instant::now(), wake);
                     }
                     return Turn::Idle;
@@ -337,7 +377,7 @@ impl Pump {
         Ok(n)
     }
 
-    /// All that was written before the exit is delivered.
+    /// All that was written before is delivered.
     fn caught_up<'a>(&'a self, moment: &mut Moment, now: Instant, wake: &mut Wake<'a>) {
         moment.drain.caught_up(now);
         if std::mem::take(&mut moment.lags) {

@@ -175,6 +175,9 @@ impl Run {
         let mut wake = Wake::default();
         let mut news = false;
         for heard in held.tree.hear() {
+            if let Heard::Suspended(_) = heard {
+                self.streams.pumps.iter().for_each(|pump| wake.and(pump.leader_suspended()));
+            }
             wake.and(self.post(match heard {
                 Heard::Suspended(signal) => EventKind::Suspended(signal),
                 Heard::Continued => EventKind::Continued,
