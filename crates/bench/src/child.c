@@ -5,10 +5,13 @@
  *   child stamp   sleeps until its parent waits, writes the time into the page behind descriptor 0, and exits
  *   child pause   writes a byte to descriptor 0 and sleeps until a signal ends it
  *   child crowd N starts N that sleep, each with a session of its own, then does as `child pause`
+ *   child fill N  gives N bytes to the pipe behind descriptor 1, and exits
+ *   child lines N the same with N lines of 13 bytes and a newline
  */
 #include <stddef.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 
 static long call(long number, long a, long b, long c, long d, long e, long f)
@@ -78,12 +81,17 @@ static _Noreturn void await_signal(void)
 		call(SYS_ppoll, 0, 0, 0, 0, 0, 0);
 }
 
-static _Noreturn void crowd(const char *digits)
+static long number(const char *digits)
 {
-	long count = 0;
+	long number = 0;
 
 	for (; *digits >= '0' && *digits <= '9'; digits++)
-		count = count * 10 + (*digits - '0');
+		number = number * 10 + (*digits - '0');
+	return number;
+}
+
+static _Noreturn void crowd(long count)
+{
 	while (count-- > 0) {
 		/* SIGCHLD, and nothing shared: fork(2). */
 		long pid = call(SYS_clone, 17, 0, 0, 0, 0, 0);
@@ -99,13 +107,48 @@ static _Noreturn void crowd(const char *digits)
 	await_signal();
 }
 
+/*
+ * Just below 1 MiB, whole in lines and in pages of 4 KiB. The pages themselves go into the pipe (vmsplice(2)), copied by
+ * nobody before they are read: whoever reads never waits for us, so what is measured is the reader.
+ */
+enum { LINE = 14, BLOCK = 18 * LINE * 4096 };
+
+static _Noreturn void fill(long left, int in_lines)
+{
+	long block = call(SYS_mmap, 0, BLOCK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	/* Without it the compiler makes a call of memset(3), which is not here. */
+	volatile char *byte = (volatile char *)block;
+
+	if (block < 0 && block > -4096)
+		leave(2);
+	for (long i = 0; i < BLOCK; i++)
+		byte[i] = in_lines && i % LINE == LINE - 1 ? '\n' : 'a' + i % LINE;
+	/* Where in the block we are: a pipe takes what it has room for. */
+	for (long at = 0; left > 0;) {
+		long most = BLOCK - at < left ? BLOCK - at : left;
+		struct iovec piece = { (char *)block + at, most };
+		long given = call(SYS_vmsplice, 1, (long)&piece, 1, 0, 0, 0);
+
+		if (given <= 0)
+			leave(2);
+		left -= given;
+		at = (at + given) % BLOCK;
+	}
+	leave(0);
+}
+
 __attribute__((used)) _Noreturn void begin(long *stack)
 {
 	const char *mode = stack[0] > 1 ? ((char **)(stack + 1))[1] : "exit";
+	long count = stack[0] > 2 ? number(((char **)(stack + 1))[2]) : 0;
 
 	switch (mode[0]) {
 	case 'c':
-		crowd(stack[0] > 2 ? ((char **)(stack + 1))[2] : "0");
+		crowd(count);
+	case 'f':
+		fill(count, 0);
+	case 'l':
+		fill(count * LINE, 1);
 	case 's':
 		stamp();
 	case 'p':

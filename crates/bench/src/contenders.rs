@@ -57,6 +57,6 @@ pub(crate) fn all() -> Result<Vec<Contender>> {
 }
 
 /// What a small asynchronous program has: one thread that is also the driver.
-fn runtime() -> Result<Rc<::tokio::runtime::Runtime>> {
+pub(crate) fn runtime() -> Result<Rc<::tokio::runtime::Runtime>> {
     Ok(Rc::new(::tokio::runtime::Builder::new_current_thread().enable_io().build()?))
 }

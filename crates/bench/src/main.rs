@@ -7,6 +7,7 @@ mod contenders;
 mod limit;
 mod machine;
 mod measure;
+mod output;
 mod report;
 mod stage;
 mod stats;
@@ -41,9 +42,16 @@ fn main() -> Result<()> {
     if let Some(held) = &held {
         out.write_all(strategies::table(held).as_bytes())?;
     }
+    let output = args.only.contains(output::LETTER).then(|| output::measure(&args)).transpose()?;
+    for table in output.iter().flatten() {
+        out.write_all(report::output(table).as_bytes())?;
+    }
     out.write_all(report::notes(&contenders).as_bytes())?;
     if let Some(file) = &args.json {
-        std::fs::write(file, format!("{:#}\n", report::json(&machine, &args, &tables, held.as_deref())))?;
+        std::fs::write(
+            file,
+            format!("{:#}\n", report::json(&machine, &args, &tables, held.as_deref(), output.as_deref())),
+        )?;
     }
     Ok(())
 }

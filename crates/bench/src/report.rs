@@ -9,7 +9,7 @@ use crate::contenders::Contender;
 use crate::machine::Machine;
 use crate::measure::{Row, Table};
 use crate::stats::Spread;
-use crate::strategies;
+use crate::{output, strategies};
 
 /// The limit does the same work in every round: when its time wanders by more than this, so does everybody's.
 const UNREST: f64 = 0.3;
@@ -34,14 +34,7 @@ pub(crate) fn table(table: &Table) -> String {
         Some(cpu) => writeln!(text, "   held on CPU {cpu}, children too"),
         None => writeln!(text, "   free to use every CPU"),
     };
-    let unrest = table.unrest();
-    if unrest > UNREST {
-        let percent = unrest * 100.0;
-        _ = writeln!(
-            text,
-            "   TOO NOISY TO TELL: the limit itself varied by {percent:.0} % from round to round"
-        );
-    }
+    text += &noise(table.unrest());
     _ = writeln!(
         text,
         "\n   {:<32} {:>8} {:>13} {:>9} {:>15}",
@@ -55,6 +48,49 @@ pub(crate) fn table(table: &Table) -> String {
         _ = writeln!(text, "   {name:<32} {ratio:>8.2} {ratios:>13} {time:>9.1} {times:>15}");
     }
     text
+}
+
+/// The rates of one job: what is more is better, the ratios too.
+pub(crate) fn output(table: &output::Table) -> String {
+    let output::Table { job, amount, rounds, held_on, rows } = table;
+    let unit = job.unit();
+    let mut text = format!("\n{}{}. {}\n", output::LETTER, job.number(), job.title());
+    _ = writeln!(text, "   {} in {rounds} rounds; wanted of foster: {}", job.told(*amount), job.target());
+    if let Some(cpu) = held_on {
+        _ = writeln!(text, "   held on CPU {cpu}, children too");
+    }
+    text += &noise(table.unrest());
+    _ = writeln!(
+        text,
+        "\n   {:<32} {:>8} {:>13} {:>8} {:>13} {unit:>10} {:>15}",
+        "", "÷ limit", "p25–p75", "÷ std", "p25–p75", "p25–p75"
+    );
+    for output::Row { name, rate, by_limit, by_std, .. } in rows {
+        let lies = |spread: &Spread| format!("{:.2}–{:.2}", spread.p25, spread.p75);
+        let (std, stds) = match by_std {
+            Some(by_std) => (format!("{:.2}", by_std.median), lies(by_std)),
+            None => ("–".to_string(), String::new()),
+        };
+        let (limit, limits, middle, rates) = (by_limit.median, lies(by_limit), rate.median, lies(rate));
+        _ = writeln!(
+            text,
+            "   {name:<32} {limit:>8.2} {limits:>13} {std:>8} {stds:>13} {middle:>10.2} {rates:>15}"
+        );
+    }
+    text.push('\n');
+    for output::Row { name, note, .. } in rows {
+        _ = writeln!(text, "   {name:<32} {note}");
+    }
+    text
+}
+
+/// A line when the limit wandered too far, nothing else.
+fn noise(unrest: f64) -> String {
+    if unrest <= UNREST {
+        return String::new();
+    }
+    let percent = unrest * 100.0;
+    format!("   TOO NOISY TO TELL: the limit itself varied by {percent:.0} % from round to round\n")
 }
 
 /// What one must know to compare them.
@@ -76,6 +112,7 @@ pub(crate) fn json(
     args: &Args,
     tables: &[Table],
     held: Option<&[strategies::Row]>,
+    output: Option<&[output::Table]>,
 ) -> Value {
     json!({
         "machine": {
@@ -91,6 +128,7 @@ pub(crate) fn json(
         "iterations": args.iterations,
         "tasks": tables.iter().map(Table::json).collect::<Vec<_>>(),
         "strategies": held.map(|rows| rows.iter().map(strategies::Row::json).collect::<Vec<_>>()),
+        "output": output.map(|tables| tables.iter().map(output::Table::json).collect::<Vec<_>>()),
     })
 }
 
@@ -101,8 +139,7 @@ impl Table {
     }
 
     fn json(&self) -> Value {
-        let spread = |spread: &Spread| json!({ "p25": spread.p25, "p50": spread.median, "p75": spread.p75 });
-        let row = |row: &Row| json!({ "name": row.name, "ratio": spread(&row.ratio), "microseconds": spread(&row.microseconds) });
+        let row = |row: &Row| json!({ "name": row.name, "ratio": row.ratio.json(), "microseconds": row.microseconds.json() });
         json!({
             "task": self.task.letter().to_string(),
             "title": self.task.title(),
@@ -111,6 +148,41 @@ impl Table {
             "too_noisy": self.unrest() > UNREST,
             "contenders": self.rows.iter().map(row).collect::<Vec<_>>(),
         })
+    }
+}
+
+impl output::Table {
+    /// As above.
+    fn unrest(&self) -> f64 {
+        self.rows[0].rate.unrest()
+    }
+
+    fn json(&self) -> Value {
+        let row = |row: &output::Row| {
+            json!({
+                "name": row.name,
+                "rate": row.rate.json(),
+                "ratio": row.by_limit.json(),
+                "ratio_to_std": row.by_std.as_ref().map(Spread::json),
+            })
+        };
+        json!({
+            "task": format!("{}{}", output::LETTER, self.job.number()),
+            "title": self.job.title(),
+            "amount": self.amount,
+            "rounds": self.rounds,
+            "unit": self.job.unit(),
+            "held_on_cpu": self.held_on,
+            "unrest_of_limit": self.unrest(),
+            "too_noisy": self.unrest() > UNREST,
+            "contenders": self.rows.iter().map(row).collect::<Vec<_>>(),
+        })
+    }
+}
+
+impl Spread {
+    fn json(&self) -> Value {
+        json!({ "p25": self.p25, "p50": self.median, "p75": self.p75 })
     }
 }
 

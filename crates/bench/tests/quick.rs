@@ -22,6 +22,9 @@ const CONTENDERS: [&str; 13] = [
     "tokio::process",
 ];
 
+/// After the limits of each job: who takes a child's output. Each counts what it took, and a wrong count ends the run.
+const OUTPUT_PEERS: [&str; 3] = ["std::process", "tokio::process", "duct"];
+
 #[test]
 fn every_contender_is_measured_at_every_task() {
     let file = env::temp_dir().join(format!("foster-bench-{}.json", std::process::id()));
@@ -45,6 +48,21 @@ fn every_contender_is_measured_at_every_task() {
             for figure in ["ratio", "microseconds"] {
                 let median = row[figure]["p50"].as_f64().expect("a number");
                 assert!(median > 0.0, "task {}: {row}", task["task"]);
+            }
+        }
+        assert_eq!(rows[0]["ratio"]["p50"], 1.0, "the limit is its own measure");
+    }
+    let output: Vec<&Value> = json["output"].as_array().expect("a list of jobs").iter().collect();
+    assert_eq!(output.iter().map(|job| &job["task"]).collect::<Vec<_>>(), ["E1", "E2", "E3"]);
+    assert_eq!(output.iter().map(|job| &job["amount"]).collect::<Vec<_>>(), [16 << 20, 16 << 20, 312_500]);
+    for (job, second) in output.into_iter().zip([Some("limit: splice"), Some("limit: new memory"), None]) {
+        let rows = job["contenders"].as_array().expect("a list of contenders");
+        let expected: Vec<&str> = ["limit"].into_iter().chain(second).chain(OUTPUT_PEERS).collect();
+        assert_eq!(rows.iter().map(|row| &row["name"]).collect::<Vec<_>>(), expected);
+        for row in rows {
+            for figure in ["rate", "ratio", "ratio_to_std"] {
+                let median = row[figure]["p50"].as_f64().expect("a number");
+                assert!(median > 0.0, "task {}: {row}", job["task"]);
             }
         }
         assert_eq!(rows[0]["ratio"]["p50"], 1.0, "the limit is its own measure");

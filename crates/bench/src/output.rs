@@ -1,0 +1,285 @@
+//! What a child writes, taken by us: dropped, kept, and every line prefixed. It is the rate that counts here, and the
+//! child is the same for all: it hands its pages to the pipe and copies nothing, so nobody waits for it (child.c).
+//!
+//! All take turns in rounds, as in measure.rs. What was taken is counted each time: who loses a byte, or a line, is no
+//! contender. One block is 64 KiB for everybody who may choose: with blocks beyond 128 KiB the copies fall out of a
+//! small machine's second cache.
+
+mod limits;
+mod peers;
+
+use std::any::Any;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::process::ExitStatus;
+use std::time::Instant;
+
+use crate::args::Args;
+use crate::machine::{self, Held};
+use crate::stats::Spread;
+use crate::{Result, contenders, limit, stage};
+
+pub(crate) const LETTER: char = 'E';
+
+const MIB: u64 = 1 << 20;
+
+/// What is read, and written, at a time.
+const BLOCK: usize = 64 << 10;
+
+/// What every line gets.
+const PREFIX: &[u8] = b"[child] ";
+
+/// A line of the child with its newline; child.c has it too.
+const LINE: u64 = 14;
+
+/// What is done with the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Job {
+    /// It is read, and that is all.
+    Drop,
+    /// It is in memory at the end.
+    Keep,
+    /// Each line, with a word in front of it, goes to /dev/null.
+    Prefix,
+}
+
+/// A job and its size: what the child is told.
+#[derive(Clone, Copy)]
+struct Load {
+    job: Job,
+    /// Bytes; lines, when they are prefixed.
+    amount: u64,
+}
+
+/// What a contender has taken.
+struct Taken {
+    /// Bytes, or lines.
+    amount: u64,
+    /// Bytes that went on, prefixes and all.
+    written: u64,
+    /// Let go when the clock has stopped: who keeps something wants to use it.
+    kept: Option<Box<dyn Any>>,
+}
+
+struct Contender {
+    name: &'static str,
+    note: &'static str,
+    run: Box<dyn Fn(Load) -> Result<Taken>>,
+}
+
+/// What came out for one job.
+pub(crate) struct Table {
+    pub(crate) job: Job,
+    pub(crate) amount: u64,
+    pub(crate) rounds: usize,
+    /// The CPU that everybody was held on.
+    pub(crate) held_on: Option<usize>,
+    /// The limit first.
+    pub(crate) rows: Vec<Row>,
+}
+
+pub(crate) struct Row {
+    pub(crate) name: &'static str,
+    pub(crate) note: &'static str,
+    /// Over the rounds, in the job's unit.
+    pub(crate) rate: Spread,
+    /// That, by the limit's of the same round.
+    pub(crate) by_limit: Spread,
+    /// By std's of the same round, if std took part.
+    pub(crate) by_std: Option<Spread>,
+}
+
+pub(crate) fn measure(args: &Args) -> Result<Vec<Table>> {
+    stage::nothing_as_stdin()?;
+    let held = args.pin.contains(LETTER).then(Held::on_one_cpu).transpose()?;
+    let held_on = held.as_ref().map(Held::cpu);
+    [Job::Drop, Job::Keep, Job::Prefix].into_iter().map(|job| race(job, args, held_on)).collect()
+}
+
+/// All rounds of one job.
+fn race(job: Job, args: &Args, held_on: Option<usize>) -> Result<Table> {
+    let load = Load::new(job, args.mebibytes as u64);
+    let mut contenders = limits::contenders(load);
+    contenders.extend(peers::contenders(job, &contenders::runtime()?));
+    contenders.retain(|each| each.name.starts_with(limit::NAME) || each.name.contains(&args.filter));
+    for contender in &contenders {
+        contender.rate(Load::new(job, 1))?;
+    }
+    let mut rates = vec![Vec::with_capacity(args.output_rounds); contenders.len()];
+    let mut order: Vec<usize> = (0..contenders.len()).collect();
+    for _ in 0..args.output_rounds {
+        machine::shuffle(&mut order);
+        for &turn in &order {
+            rates[turn].push(contenders[turn].rate(load)?);
+        }
+    }
+    let by = |rates: &[f64], others: &[f64]| {
+        Spread::of(rates.iter().zip(others).map(|(rate, other)| rate / other).collect())
+    };
+    let std = contenders.iter().position(|contender| contender.name == peers::STD);
+    let rows = contenders.iter().zip(&rates).map(|(contender, own)| Row {
+        name: contender.name,
+        note: contender.note,
+        rate: Spread::of(own.clone()),
+        by_limit: by(own, &rates[0]),
+        by_std: std.map(|std| by(own, &rates[std])),
+    });
+    Ok(Table { job, amount: load.amount, rounds: args.output_rounds, held_on, rows: rows.collect() })
+}
+
+impl Job {
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            Job::Drop => 1,
+            Job::Keep => 2,
+            Job::Prefix => 3,
+        }
+    }
+
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Job::Drop => "output read and dropped",
+            Job::Keep => "output kept in memory",
+            Job::Prefix => "lines of 14 bytes, each prefixed, to /dev/null",
+        }
+    }
+
+    /// The goal of the issue.
+    pub(crate) fn target(self) -> &'static str {
+        match self {
+            Job::Drop => "0.9 of the limit",
+            Job::Keep => "2 × std",
+            Job::Prefix => "0.7 of the limit",
+        }
+    }
+
+    pub(crate) fn unit(self) -> &'static str {
+        match self {
+            Job::Drop | Job::Keep => "GiB/s",
+            Job::Prefix => "M lines/s",
+        }
+    }
+
+    /// An amount in words.
+    pub(crate) fn told(self, amount: u64) -> String {
+        match self {
+            Job::Drop | Job::Keep => format!("{} MiB", amount / MIB),
+            Job::Prefix => format!("{amount} lines"),
+        }
+    }
+
+    /// How much of its unit that is.
+    #[expect(clippy::cast_precision_loss, reason = "an amount is far below 2^52")]
+    fn in_units(self, amount: u64) -> f64 {
+        match self {
+            Job::Drop | Job::Keep => amount as f64 / (1024 * MIB) as f64,
+            Job::Prefix => amount as f64 / 1e6,
+        }
+    }
+}
+
+impl Load {
+    fn new(job: Job, mebibytes: u64) -> Load {
+        let amount = match job {
+            Job::Drop | Job::Keep => mebibytes * MIB,
+            Job::Prefix => mebibytes * 20_000_000 / 1024,
+        };
+        Load { job, amount }
+    }
+
+    /// The child's arguments.
+    fn args(self) -> [String; 2] {
+        let mode = match self.job {
+            Job::Drop | Job::Keep => "fill",
+            Job::Prefix => "lines",
+        };
+        [mode.to_string(), self.amount.to_string()]
+    }
+
+    /// What must have been written.
+    fn written(self) -> u64 {
+        match self.job {
+            Job::Drop | Job::Keep => 0,
+            Job::Prefix => self.amount * (LINE + PREFIX.len() as u64),
+        }
+    }
+}
+
+impl Taken {
+    fn dropped(bytes: u64) -> Taken {
+        Taken { amount: bytes, written: 0, kept: None }
+    }
+
+    fn kept(bytes: usize, memory: impl Any) -> Taken {
+        Taken { amount: bytes as u64, written: 0, kept: Some(Box::new(memory)) }
+    }
+
+    fn prefixed(lines: u64, sink: &Null) -> Taken {
+        Taken { amount: lines, written: sink.written, kept: None }
+    }
+}
+
+impl Contender {
+    fn new(
+        name: &'static str,
+        note: &'static str,
+        run: impl Fn(Load) -> Result<Taken> + 'static,
+    ) -> Contender {
+        Contender { name, note, run: Box::new(run) }
+    }
+
+    /// One turn: from the call to all of it taken and the child reaped.
+    fn rate(&self, load: Load) -> Result<f64> {
+        let start = Instant::now();
+        let taken = (self.run)(load).map_err(|error| format!("{}: {error}", self.name))?;
+        let time = start.elapsed();
+        drop(taken.kept);
+        if (taken.amount, taken.written) != (load.amount, load.written()) {
+            let told = load.job.told(load.amount);
+            let Taken { amount, written, .. } = taken;
+            return Err(format!("{}: of {told} it took {amount} and wrote {written} bytes", self.name).into());
+        }
+        Ok(load.job.in_units(load.amount) / time.as_secs_f64())
+    }
+}
+
+/// Reads to the end, in blocks, and counts.
+fn drain(mut from: impl Read) -> io::Result<u64> {
+    let mut block = vec![0; BLOCK];
+    let mut bytes = 0;
+    loop {
+        match from.read(&mut block)? {
+            0 => return Ok(bytes),
+            read => bytes += read as u64,
+        }
+    }
+}
+
+/// Who could not write everything says so by its status.
+fn succeeded(status: ExitStatus) -> Result<()> {
+    if status.success() { Ok(()) } else { Err(format!("the child: {status}").into()) }
+}
+
+/// Where prefixed lines go, counted.
+struct Null {
+    file: File,
+    written: u64,
+}
+
+impl Null {
+    fn open() -> io::Result<Null> {
+        Ok(Null { file: OpenOptions::new().write(true).open("/dev/null")?, written: 0 })
+    }
+}
+
+impl Write for Null {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.written += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
