@@ -283,3 +283,22 @@ impl Write for Null {
         Ok(())
     }
 }
+
+#[test]
+fn who_loses_a_byte_is_no_contender() {
+    let takes = |job, short: u64| {
+        let contender = Contender::new("forgetful", "", move |load| {
+            let written = load.written();
+            Ok(Taken { amount: load.amount - short, written, kept: None })
+        });
+        contender.rate(Load::new(job, 1)).map_err(|error| error.to_string())
+    };
+    for job in [Job::Drop, Job::Keep, Job::Prefix] {
+        assert!(takes(job, 0).unwrap() > 0.0);
+    }
+    assert_eq!(takes(Job::Keep, 1).unwrap_err(), "forgetful: of 1 MiB it took 1048575 and wrote 0 bytes");
+    assert_eq!(
+        takes(Job::Prefix, 1).unwrap_err(),
+        "forgetful: of 19531 lines it took 19530 and wrote 429682 bytes"
+    );
+}

@@ -4,7 +4,7 @@
 //! Who keeps a gigabyte has to get the memory, and that costs more than the copy: on a virtual machine the host has to
 //! find it too, and takes as long as it likes. So the limit, to which all are compared, copies into memory that was
 //! touched before, which no keeper has; beside it stands the same with new memory of the right size, got within the
-//! time. Huge pages are not asked for: where this was written the same work took from a third to four times as long.
+//! time. Huge pages are not asked for: where this was written the same work took from half to four times as long.
 
 use std::cell::RefCell;
 use std::fs::File;
