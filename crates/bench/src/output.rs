@@ -5,6 +5,7 @@
 //! contender. One block is 64 KiB for everybody who may choose: with blocks beyond 128 KiB the copies fall out of a
 //! small machine's second cache.
 
+mod foster;
 mod limits;
 mod peers;
 
@@ -58,7 +59,7 @@ struct Taken {
     /// Bytes that went on, prefixes and all.
     written: u64,
     /// Let go when the clock has stopped: who keeps something wants to use it.
-    kept: Option<Box<dyn Any>>,
+    kept: Option<Box<dyn Any + Send>>,
 }
 
 struct Contender {
@@ -100,6 +101,7 @@ pub(crate) fn measure(args: &Args) -> Result<Vec<Table>> {
 fn race(job: Job, args: &Args, held_on: Option<usize>) -> Result<Table> {
     let load = Load::new(job, args.mebibytes as u64);
     let mut contenders = limits::contenders(load);
+    contenders.push(foster::contender(job));
     contenders.extend(peers::contenders(job, &contenders::runtime()?));
     contenders.retain(|each| each.name.starts_with(limit::NAME) || each.name.contains(&args.filter));
     for contender in &contenders {
@@ -210,7 +212,7 @@ impl Taken {
         Taken { amount: bytes, written: 0, kept: None }
     }
 
-    fn kept(bytes: usize, memory: impl Any) -> Taken {
+    fn kept(bytes: usize, memory: impl Any + Send) -> Taken {
         Taken { amount: bytes as u64, written: 0, kept: Some(Box::new(memory)) }
     }
 

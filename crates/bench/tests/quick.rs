@@ -23,7 +23,7 @@ const CONTENDERS: [&str; 13] = [
 ];
 
 /// After the limits of each job: who takes a child's output. Each counts what it took, and a wrong count ends the run.
-const OUTPUT_PEERS: [&str; 3] = ["std::process", "tokio::process", "duct"];
+const OUTPUT_CONTENDERS: [&str; 4] = ["foster", "std::process", "tokio::process", "duct"];
 
 #[test]
 fn every_contender_is_measured_at_every_task() {
@@ -57,7 +57,7 @@ fn every_contender_is_measured_at_every_task() {
     assert_eq!(output.iter().map(|job| &job["amount"]).collect::<Vec<_>>(), [16 << 20, 16 << 20, 312_500]);
     for (job, second) in output.into_iter().zip([Some("limit: splice"), Some("limit: new memory"), None]) {
         let rows = job["contenders"].as_array().expect("a list of contenders");
-        let expected: Vec<&str> = ["limit"].into_iter().chain(second).chain(OUTPUT_PEERS).collect();
+        let expected: Vec<&str> = ["limit"].into_iter().chain(second).chain(OUTPUT_CONTENDERS).collect();
         assert_eq!(rows.iter().map(|row| &row["name"]).collect::<Vec<_>>(), expected);
         for row in rows {
             for figure in ["rate", "ratio", "ratio_to_std"] {
