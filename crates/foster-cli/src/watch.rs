@@ -259,6 +259,11 @@ impl<'a> Watch<'a> {
     fn arrived(&mut self, arrived: Arrived) {
         let typed = arrived.origin == Origin::Kernel && [Signal::INT, Signal::QUIT].contains(&arrived.signal);
         self.ledger.typed |= typed;
+        if self.suspended.is_some() && arrived.signal == Signal::TSTP && arrived.origin == Origin::Kernel {
+            // Ctrl-Z right behind `fg`: a stop signal takes a CONT back that nobody has read yet, `signal(7)`, and is
+            // all that is left of both.
+            self.continued();
+        }
         if arrived.signal == Signal::WINCH && self.args.pty {
             return self.resize();
         }

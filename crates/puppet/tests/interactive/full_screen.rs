@@ -2,8 +2,8 @@
 
 use puppet::{Feature, Stage, needs, puppet};
 
-use crate::side_by_side::Sign::{Full, Hides, Prompt, Shows};
-use crate::side_by_side::Step::{Keys, Resize, Until};
+use crate::side_by_side::Sign::{At, Full, Hides, NoCursor, Prompt, Shows};
+use crate::side_by_side::Step::{Each, Keys, Resize, Until};
 use crate::side_by_side::{Scenario, play};
 
 #[test]
@@ -26,8 +26,10 @@ fn f40_vim_writes_its_file_and_comes_back_after_ctrl_z() {
             Keys("fg\n"),
             Until(&[Full, Shows("second line")]),
             Resize(30, 100),
-            Keys("Gothird line"),
-            Until(&[Full, Shows("third line"), Shows("-- INSERT --")]),
+            Keys("Go"),
+            Until(&[Full, Shows("-- INSERT --")]),
+            Keys("third line"),
+            Until(&[Full, Shows("third line")]),
             // A second time: what is put back must be as good as it was.
             Keys("\x1b"),
             Until(&[Full, Hides("-- INSERT --")]),
@@ -55,27 +57,30 @@ fn less_pages_searches_and_follows_the_size() {
         files: &[("numbers", &numbers)],
         steps: &[
             Keys("./it less numbers\n"),
-            Until(&[Full, Shows("row 23 of"), Hides("row 24 of")]),
+            Until(&[Full, Shows("row 23 of"), Hides("row 24 of"), At("numbers")]),
             Keys(" "),
-            Until(&[Full, Shows("row 46 of")]),
+            Until(&[Full, Shows("row 46 of"), At(":")]),
             Keys("/row 150\n"),
-            Until(&[Full, Shows("row 172 of")]),
+            Until(&[Full, Shows("row 172 of"), At(":")]),
+            // A key behind it: one that is told of its size just before it waits for a key looks only then.
             Resize(12, 60),
-            Until(&[Full, Shows("row 160 of"), Hides("row 161 of")]),
+            Keys("r"),
+            Until(&[Full, Shows("row 160 of"), Hides("row 161 of"), At(":")]),
             Resize(40, 120),
-            Until(&[Full, Shows("row 188 of")]),
+            Keys("r"),
+            Until(&[Full, Shows("row 188 of"), At(":")]),
             Keys("\x1a"),
             Until(&[Prompt, Shows("Stopped")]),
             Keys("fg\n"),
-            Until(&[Full, Shows("row 188 of")]),
+            Until(&[Full, Shows("row 188 of"), At(":")]),
             Keys("g"),
-            Until(&[Full, Shows("row 39 of")]),
+            Until(&[Full, Shows("row 39 of"), At(":")]),
             Keys("q"),
             Until(&[Prompt]),
             Keys("cat numbers | ./it less; echo code-$?\n"),
-            Until(&[Full, Shows("row 39 of"), Hides("numbers")]),
+            Until(&[Full, Shows("row 39 of"), At(":")]),
             Keys("G"),
-            Until(&[Full, Shows("row 300 of")]),
+            Until(&[Full, Shows("row 300 of"), At("(END)")]),
             Keys("q"),
             Until(&[Prompt, Shows("code-0")]),
         ],
@@ -94,16 +99,17 @@ fn f40_top_draws_and_comes_back_after_ctrl_z() {
         mask: Some(without_numbers),
         steps: &[
             Keys(&format!("./it top -d 100 -p {watched}\n")),
-            Until(&[Shows("PID USER"), Shows(&format!("{watched} ")), Shows("puppet")]),
-            Keys("h"),
-            Until(&[Shows("Help for Interactive Commands")]),
-            Keys("q"),
-            Until(&[Shows("PID USER")]),
+            Until(&[NoCursor, Shows("PID USER"), Shows(&format!("{watched} ")), Shows("puppet")]),
             // It stops itself with STOP, once it has put the terminal back.
             Keys("\x1a"),
             Until(&[Prompt, Shows("Stopped")]),
             Keys("fg\n"),
-            Until(&[Shows("PID USER"), Hides("Stopped")]),
+            // Whether it hides the cursor again before the next key is a matter of luck.
+            Each(&[Shows("PID USER"), Hides("Stopped")]),
+            Keys("h"),
+            Until(&[Shows("Help for Interactive Commands")]),
+            Keys("q"),
+            Until(&[NoCursor, Shows("PID USER")]),
             Keys("q"),
             Until(&[Prompt]),
             Keys("echo code-$?\n"),

@@ -1,9 +1,9 @@
 //! One scenario, played in several windows at the same time: without foster, and with it in each way. The same keys go
 //! to all, and at each step all screens must become equal.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use puppet::{DEADLINE, Screen, Window, alive, eventually, foster, scratch};
@@ -13,10 +13,12 @@ use puppet::{DEADLINE, Screen, Window, alive, eventually, foster, scratch};
 pub(crate) enum Mode {
     Bare,
     Run,
+    /// In a terminal of its own.
+    Pty,
 }
 
 /// All of them, the one to compare with first.
-pub(crate) const MODES: &[Mode] = &[Mode::Bare, Mode::Run];
+pub(crate) const MODES: &[Mode] = &[Mode::Bare, Mode::Run, Mode::Pty];
 
 /// What is played. `./it PROGRAM…` starts the program, and becomes it or the foster above it.
 #[derive(Default)]
@@ -40,6 +42,8 @@ pub(crate) enum Step<'a> {
     Resize(u16, u16),
     /// Waits until all of these hold in all windows, and the screens are equal.
     Until(&'a [Sign<'a>]),
+    /// Waits until all of these hold in all windows, and no more.
+    Each(&'a [Sign<'a>]),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +56,8 @@ pub(crate) enum Sign<'a> {
     At(&'a str),
     /// The program has taken the other screen.
     Full,
+    /// The cursor is not to be seen.
+    NoCursor,
     /// The shell waits for a command: its group is in front, and the terminal has the modes it had at the first prompt.
     Prompt,
 }
@@ -60,15 +66,15 @@ pub(crate) enum Sign<'a> {
 #[track_caller]
 pub(crate) fn play(scenario: &Scenario<'_>) {
     let mut windows = Windows::open(scenario, &["bash", "--norc", "--noprofile", "-i"]);
-    windows.until(&[Sign::At("$ ")]);
+    windows.until(&[Sign::At("$ ")], true);
     // What programs that put it right put it to.
     windows.type_keys("stty sane; clear; echo ready-$((1+1))\n");
-    windows.until(&[Sign::At("$ "), Sign::Shows("ready-2")]);
+    windows.until(&[Sign::At("$ "), Sign::Shows("ready-2")], true);
     for (_, window) in &mut windows.all {
         window.modes_at_prompt = window.window.modes();
     }
     windows.play(scenario.steps);
-    windows.until(&[Sign::Prompt]);
+    windows.until(&[Sign::Prompt], true);
     windows.type_keys("exit 0\n");
     windows.end_with(0);
 }
@@ -89,25 +95,26 @@ pub(crate) fn place(mode: Mode, files: &[(&str, &str)]) -> PathBuf {
     let it = match mode {
         Mode::Bare => String::new(),
         Mode::Run => format!("{} run $OPTIONS --", foster.display()),
+        Mode::Pty => format!("{} run --pty $OPTIONS --", foster.display()),
     };
     // Its pid stays: a test that must hit foster itself finds it there.
-    write(&place.join("it"), &format!("#!/bin/sh\necho $$ >pid\nexec {it} \"$@\"\n"));
-    for (name, text) in files {
-        write(&place.join(name), text);
+    let it = format!("#!/bin/sh\necho $$ >pid\nexec {it} \"$@\"\n");
+    // Another process writes what is to be executed. What we have open for writing, a child that another thread starts
+    // has open too until its exec, and then it is busy (ETXTBSY).
+    let mut install = Command::new("install");
+    let drafts = scratch("drafts");
+    for (name, text) in [("it", it.as_str())].iter().chain(files) {
+        fs::write(drafts.join(name), text).expect("the file can be written");
+        install.arg(drafts.join(name));
     }
+    assert!(install.arg(&place).status().expect("install starts").success(), "{install:?}");
     place
-}
-
-#[track_caller]
-fn write(file: &Path, text: &str) {
-    fs::write(file, text).expect("the file can be written");
-    fs::set_permissions(file, Permissions::from_mode(0o755)).expect("it is ours");
 }
 
 struct Windows {
     all: Vec<(Mode, Side)>,
     mask: Option<fn(&str) -> String>,
-    /// What stood in the first one when the last keys were typed.
+    /// What stood in the first one when the first keys since then were typed.
     before: Option<Screen>,
 }
 
@@ -132,22 +139,28 @@ impl Windows {
             match step {
                 Step::Keys(keys) => self.type_keys(keys),
                 Step::Resize(rows, cols) => {
-                    self.before = Some(self.all[0].1.window.screen());
+                    self.note_before();
                     self.all.iter().for_each(|(_, side)| side.window.resize(*rows, *cols));
                 }
-                Step::Until(signs) => self.until(signs),
+                Step::Until(signs) => self.until(signs, true),
+                Step::Each(signs) => self.until(signs, false),
             }
         }
     }
 
     #[track_caller]
     fn type_keys(&mut self, keys: &str) {
-        self.before = Some(self.all[0].1.window.screen());
+        self.note_before();
         self.all.iter().for_each(|(_, side)| side.window.type_keys(keys));
     }
 
+    fn note_before(&mut self) {
+        let (_, first) = &self.all[0];
+        self.before.get_or_insert_with(|| first.window.screen());
+    }
+
     #[track_caller]
-    fn until(&mut self, signs: &[Sign<'_>]) {
+    fn until(&mut self, signs: &[Sign<'_>], and_equal: bool) {
         // The screens were equal when the keys were typed, so that one speaks for all.
         if let Some(before) = self.before.take() {
             let held = signs.iter().all(|sign| sign.stands_in(&before));
@@ -156,7 +169,7 @@ impl Windows {
         let end = Instant::now() + DEADLINE;
         loop {
             let seen: Vec<Screen> = self.all.iter().map(|(_, side)| self.masked(side)).collect();
-            let equal = seen.iter().all(|screen| *screen == seen[0]);
+            let equal = !and_equal || seen.iter().all(|screen| *screen == seen[0]);
             let late = self.all.iter().find(|(_, side)| !signs.iter().all(|sign| sign.holds(side)));
             if equal && late.is_none() {
                 return;
@@ -207,7 +220,7 @@ impl Sign<'_> {
                 side.window.foreground() == Some(side.window.program.id())
                     && side.window.modes() == side.modes_at_prompt
             }
-            Sign::Shows(_) | Sign::Hides(_) | Sign::At(_) | Sign::Full => true,
+            Sign::Shows(_) | Sign::Hides(_) | Sign::At(_) | Sign::Full | Sign::NoCursor => true,
         };
         of_the_terminal && self.stands_in(&side.window.screen())
     }
@@ -218,6 +231,7 @@ impl Sign<'_> {
             Sign::Hides(text) => !screen.shows(text),
             Sign::At(text) => screen.before_cursor() == *text,
             Sign::Full => screen.alternate,
+            Sign::NoCursor => !screen.cursor_shown,
             Sign::Prompt => !screen.alternate && screen.before_cursor() == "$ ",
         }
     }

@@ -8,8 +8,9 @@ use crate::side_by_side::{Scenario, play};
 fn f20_who_is_in_front_reads_and_sets_the_terminal() {
     play(&Scenario {
         steps: &[
-            Keys("./it cat\n"),
-            Until(&[At("")]),
+            Keys("./it sh -c 'echo $((40+2))-reads; cat'\n"),
+            // Not before it runs: until then the keys would be the shell's.
+            Until(&[At(""), Shows("42-reads")]),
             Keys("one line\n"),
             Until(&[At(""), Shows("one line")]),
             Keys("\x04"),
@@ -19,8 +20,8 @@ fn f20_who_is_in_front_reads_and_sets_the_terminal() {
             // A child of the program's, with the terminal at a descriptor of its own.
             Keys("./it sh -c 'sh -c \"stty sane </dev/tty; echo sane-\\$?\"; true' </dev/null\n"),
             Until(&[Prompt, Shows("sane-0")]),
-            Keys("echo x | ./it sh -c 'head -n 1 /dev/tty'; echo head-$?\n"),
-            Until(&[At("")]),
+            Keys("echo x | ./it sh -c 'echo $((20+1))-reads; head -n 1 /dev/tty'; echo head-$?\n"),
+            Until(&[At(""), Shows("21-reads")]),
             Keys("typed\n"),
             Until(&[Prompt, Shows("head-0")]),
         ],
@@ -32,18 +33,20 @@ fn f20_who_is_in_front_reads_and_sets_the_terminal() {
 fn f20_in_the_background_it_waits_for_fg_as_any_job() {
     play(&Scenario {
         steps: &[
-            Keys("./it cat &\n"),
+            Keys("./it sed -u s/one/other/ &\n"),
             Until(&[At("$ "), Shows("[1] ")]),
             Keys("until jobs | grep -q Stopped; do sleep 0.1; done; echo seen-$((1+1))\n"),
             Until(&[Prompt, Shows("Stopped      "), Shows("seen-2")]),
             Keys("clear; fg\n"),
-            Until(&[At(""), Shows("./it cat"), Hides("seen")]),
+            Until(&[At(""), Shows("./it sed -u s/one/other/"), Hides("seen")]),
             Keys("one line\n"),
-            Until(&[At(""), Shows("one line")]),
+            Until(&[At(""), Shows("other line")]),
             Keys("\x1a"),
-            Until(&[Prompt]),
+            Until(&[Prompt, Shows("^Z")]),
             Keys("clear; fg\n"),
-            Until(&[At(""), Shows("./it cat"), Hides("Stopped")]),
+            Until(&[At(""), Shows("./it sed -u s/one/other/"), Hides("Stopped")]),
+            Keys("one page\n"),
+            Until(&[At(""), Shows("other page")]),
             Keys("\x04"),
             Until(&[Prompt]),
             Keys("echo code-$?\n"),
