@@ -1,12 +1,13 @@
 //! Where the program's streams go, and the tail of its output that is shown if it fails.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
 use foster::{Captured, Command, Input, LogFile, Output, Sink};
 
 use crate::args::Run;
 use crate::say::Volume;
+use crate::terminal::Terminal;
 use crate::typist;
 use crate::values::{Rotation, Source};
 
@@ -14,7 +15,11 @@ use crate::values::{Rotation, Source};
 const TAIL: usize = 1 << 20;
 
 /// What the options say of the streams.
-pub(crate) fn direct(mut command: Command, args: &Run) -> Result<Command, String> {
+pub(crate) fn direct(
+    mut command: Command,
+    args: &Run,
+    terminal: Option<&Terminal>,
+) -> Result<Command, String> {
     let files = args.stdout.is_some() || args.stderr.is_some();
     if !files && (args.append || args.rotate.is_some()) {
         let option = if args.append { "--append" } else { "--rotate" };
@@ -26,7 +31,8 @@ pub(crate) fn direct(mut command: Command, args: &Run) -> Result<Command, String
         );
     }
     command = match &args.stdin {
-        Source::Inherit if args.pty => command.stdin(Input::Piped),
+        // Of a terminal of ours the program gets what is typed; what is none stays what it is.
+        Source::Inherit if args.pty && !io::stdin().is_terminal() => command.stdin(Input::Inherit),
         Source::Inherit => command,
         Source::Null => command.stdin(Input::Null),
         Source::File(path) => command.stdin(Input::file(path)),
@@ -40,7 +46,7 @@ pub(crate) fn direct(mut command: Command, args: &Run) -> Result<Command, String
         command = command.stdout(sink);
     }
     if args.pty {
-        return Ok(command.pty(typist::size()));
+        return Ok(command.pty(typist::size(terminal)));
     }
     if args.stdout == args.stderr {
         // To one file, or to one tail, in the order in which it is written; to our own two otherwise.

@@ -49,6 +49,11 @@ impl Terminal {
         tcgetpgrp(&self.tty) == Ok(group)
     }
 
+    /// Whether nobody sits there any more.
+    pub(crate) fn has_hung_up(&self) -> bool {
+        tcgetpgrp(&self.tty).is_err()
+    }
+
     /// Whether the program has had it in front.
     pub(crate) fn was_handed(&self) -> bool {
         self.handed

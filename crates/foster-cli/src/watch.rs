@@ -125,9 +125,10 @@ impl<'a> Watch<'a> {
         // A fall to the group alone is worth a line: foster's death would then not be the program's.
         let fell = held.mechanism == Mechanism::ProcessGroup && !held.tried.is_empty();
         volume.say(if fell { Volume::Normal } else { Volume::Verbose }, how);
-        let typist = if args.pty { child.take_stdin().and_then(|keys| Typist::new(keys).ok()) } else { None };
-        if let (Some(typist), Some(terminal)) = (&typist, &mut prepared.terminal) {
-            typist.sit_down(terminal);
+        let keys = child.take_stdin().filter(|_| args.pty);
+        let typist = keys.and_then(|keys| Typist::new(keys).ok());
+        if let (Some(_), Some(terminal)) = (&typist, &mut prepared.terminal) {
+            terminal.make_raw();
         }
         Watch {
             args,
@@ -210,21 +211,21 @@ impl<'a> Watch<'a> {
             watched.push(PollFd::new(terminal, PollFlags::empty()));
             watched.len() - 1
         });
-        let front = self.prepared.terminal.as_ref().is_none_or(Terminal::is_ours);
-        let (typed_at, typing_at) = self.typist.as_ref().map_or((None, None), |typist| {
+        let at_work = self.typist.as_ref().zip(self.prepared.terminal.as_ref());
+        let front = at_work.is_some_and(|(_, terminal)| terminal.is_ours());
+        let (typed_at, typing_at) = at_work.map_or((None, None), |(typist, terminal)| {
             let mut add = |wanted: bool, descriptor, flags| {
                 wanted.then(|| {
                     watched.push(PollFd::from_borrowed_fd(descriptor, flags));
                     watched.len() - 1
                 })
             };
-            let reads = typist.reads() && (front || !typist.is_person());
-            (add(reads, stdin, PollFlags::IN), add(typist.has_more(), typist.as_fd(), PollFlags::OUT))
+            let typed = add(typist.reads() && front, terminal.as_fd(), PollFlags::IN);
+            (typed, add(typist.has_more(), typist.as_fd(), PollFlags::OUT))
         });
         // Nobody tells us that a job that ran on in the background is in front again.
         let patience = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
-        let behind =
-            !front && self.typist.as_ref().is_some_and(|typist| typist.is_person() && typist.reads());
+        let behind = !front && at_work.is_some_and(|(typist, _)| typist.reads());
         if poll(&mut watched, behind.then_some(&patience)).is_err() {
             return;
         }
@@ -233,12 +234,12 @@ impl<'a> Watch<'a> {
         let closed = PollFlags::HUP | PollFlags::ERR | PollFlags::RDHUP;
         let is_closed = |at: Option<usize>| at.is_some_and(|at| watched[at].revents().intersects(closed));
         let (stdin_closed, terminal_closed) = (is_closed(stdin_at), is_closed(terminal_at));
-        if let Some(typist) = &mut self.typist {
-            if behind && let Some(terminal) = &mut self.prepared.terminal {
-                typist.sit_down(terminal);
+        if let (Some(typist), Some(terminal)) = (&mut self.typist, &mut self.prepared.terminal) {
+            if behind {
+                terminal.make_raw();
             }
             if typed {
-                typist.read();
+                typist.read(terminal);
             }
             if typed || types {
                 typist.write();
@@ -278,7 +279,7 @@ impl<'a> Watch<'a> {
 
     /// The program's terminal gets the size of ours, and the program hears of it from there.
     fn resize(&self) {
-        let foster::Pty { rows, cols, .. } = typist::size();
+        let foster::Pty { rows, cols, .. } = typist::size(self.prepared.terminal.as_ref());
         _ = self.child.resize(rows, cols);
     }
 
@@ -393,8 +394,8 @@ impl<'a> Watch<'a> {
 
     /// Puts the program in front again, if it was there and our job is.
     fn hand_back(&mut self) {
-        if let (Some(typist), Some(terminal)) = (&self.typist, &mut self.prepared.terminal) {
-            typist.sit_down(terminal);
+        if let (Some(_), Some(terminal)) = (&self.typist, &mut self.prepared.terminal) {
+            terminal.make_raw();
             return self.resize();
         }
         let program = self.leader();

@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 
+use rustix::io::fcntl_dupfd_cloexec;
+
 use crate::board::Board;
 use crate::collected::{Chunks, Collected, Lines};
 use crate::engine::Engine;
@@ -60,6 +62,8 @@ struct Pipes {
     stdout: Option<ChildStdout>,
     stderr: Option<ChildStderr>,
     streamed: Option<Arc<Queue>>,
+    /// Of a terminal of its own.
+    keyboard_taken: bool,
 }
 
 /// Begins to read what we are to read, and to feed what we are to feed.
@@ -74,13 +78,13 @@ fn attend(reader: &Reader, ours: Ours) -> io::Result<(Pipes, Streams)> {
         Stdin::Piped(ours) => piped = Some(ours),
         Stdin::HeldOpen(ours) => held_open = Some(ours),
         Stdin::Fed(rest) => feed = Some(Feed::start(reader.engine, rest)?),
-        Stdin::Typed(rest) => Feed::type_into(rest)?,
     }
     let pipes = Pipes {
         stdin: piped.map(ChildStdin::from),
         stdout: stdout.map(ChildStdout::from),
         stderr: stderr.map(ChildStderr::from),
         streamed,
+        keyboard_taken: false,
     };
     Ok((pipes, Streams { pumps, feed, held_open: Mutex::new(held_open) }))
 }
@@ -295,9 +299,12 @@ impl Child {
         pty::set_size(master, rows, cols).map_err(|error| Error::os(ErrorKind::of(&error), doing(), error))
     }
 
-    /// Our end of the program's input, if it was [`Piped`](crate::Input::Piped) and nobody has taken it.
+    /// Our end of the program's input, if it was [`Piped`](crate::Input::Piped) and nobody has taken it. Of a program in a
+    /// terminal of its own it is the keyboard, whatever its input is.
     pub fn take_stdin(&self) -> Option<ChildStdin> {
-        self.pipes(|pipes| pipes.stdin.take())
+        let Some(master) = &self.0.pty else { return self.pipes(|pipes| pipes.stdin.take()) };
+        let taken = self.pipes(|pipes| std::mem::replace(&mut pipes.keyboard_taken, true));
+        if taken { None } else { fcntl_dupfd_cloexec(master, 3).ok().map(ChildStdin::from) }
     }
 
     /// Our end of the program's output, if it was [`Piped`](crate::Sink::Piped) and nobody has taken it.

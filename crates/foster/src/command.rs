@@ -228,8 +228,9 @@ impl Command {
     /// nobody suspend it from the terminal, since nobody would be there to continue it. The jobs of an interactive
     /// shell are groups of their own: at [`Level::Group`] they escape.
     ///
-    /// What it shows is its output, for [`stdout`](Command::stdout); it has no other. Its input is what is typed:
-    /// [`Input::Piped`], [`Input::Bytes`], or nothing at all, which is the default; [`Input::Null`] types Ctrl-D. When we end,
+    /// What it shows is its output, for [`stdout`](Command::stdout); it has no other. Its input is the terminal, where
+    /// [`stdin`](Command::stdin) says nothing, [`Input::HeldOpen`] or [`Input::Piped`]; anything else is given to it in the
+    /// terminal's place. When we end,
     /// a program that was [detached](Child::detach) gets SIGHUP, as when a window is closed.
     pub fn pty(mut self, pty: Pty) -> Command {
         self.pty = Some(pty);

@@ -18,20 +18,19 @@ use std::sync::Arc;
 #[non_exhaustive]
 pub enum Input {
     /// From where the host's comes. A program in a terminal of its own ([`Command::pty`](crate::Command::pty)) cannot
-    /// have it: what is typed there is written to [`Child::take_stdin`](crate::Child::take_stdin).
+    /// have the host's terminal.
     #[default]
     Inherit,
     /// `/dev/null`: it ends at once, so that a question fails fast instead of waiting for an answer.
     Null,
     /// From the caller, by [`Child::take_stdin`](crate::Child::take_stdin); it ends when that is dropped, or the child's
-    /// last handle.
+    /// last handle. To a program in a terminal of its own one types by it, which has no end; `0x04` is Ctrl-D.
     Piped,
     /// These bytes, then the end. They are fed while the output is read, so that a program that answers before it has
-    /// read everything does not stall. In a terminal of its own they are typed, and there is no end: end them with what
-    /// the program takes for one, such as `0x04`, Ctrl-D.
+    /// read everything does not stall.
     Bytes(Arc<[u8]>),
     /// An input that neither ends nor says anything as long as the leader lives: for programs that end with their input,
-    /// as dev servers do.
+    /// as dev servers do. In a terminal of its own it is the terminal, at which nobody types.
     HeldOpen,
     /// This file, from its beginning.
     File(PathBuf),

@@ -115,7 +115,9 @@ impl Ready<'_> {
 
     /// What to place at 0, 1, 2; −1 leaves what is there.
     fn sources(&self) -> [RawFd; 3] {
-        self.pty.as_ref().map_or_else(|| self.streams.sources(), |ends| [ends.slave.as_raw_fd(); 3])
+        let given = self.streams.sources();
+        let Some(ends) = &self.pty else { return given };
+        given.map(|source| if source == -1 { ends.slave.as_raw_fd() } else { source })
     }
 
     /// The terminal in whose foreground the leader is put; −1 for none.

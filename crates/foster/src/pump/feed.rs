@@ -3,13 +3,11 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 
 use crate::engine::{Engine, Look};
-use crate::spawn;
 
 #[derive(Debug)]
 pub(crate) struct Feed {
@@ -54,12 +52,6 @@ impl Feed {
         *place = Some(rest);
         drop(place);
         Ok(feed)
-    }
-
-    /// Types into a terminal, which is shared with others and blocks: on a thread, until all is typed or nobody has the
-    /// terminal any more.
-    pub(crate) fn type_into(mut rest: Rest) -> io::Result<()> {
-        spawn::start_thread(thread::Builder::new().name("foster-feed".to_string()), move || _ = rest.write())
     }
 
     /// Whoever was fed is dead.

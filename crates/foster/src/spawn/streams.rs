@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::termios::isatty;
 
 use crate::output::lines::Splitter;
 use crate::output::log_file::Rotating;
@@ -43,8 +44,6 @@ pub(crate) enum Stdin {
     Piped(OwnedFd),
     HeldOpen(OwnedFd),
     Fed(Rest),
-    /// Into a terminal, which is shared and blocks.
-    Typed(Rest),
 }
 
 /// Why there are no streams.
@@ -93,25 +92,19 @@ impl Streams {
         Ok(streams)
     }
 
-    /// In a terminal of its own: all three are its slave, which whoever starts the program places. What is typed and what
-    /// is shown is one descriptor of ours, and there is no other output.
+    /// In a terminal of its own. What is typed and what is shown is one descriptor of ours, and there is no other output.
     fn of_terminal(command: &Command, master: &OwnedFd) -> Result<Streams, Failed> {
-        let typed = |bytes: Arc<[u8]>| -> Result<Stdin, Failed> {
-            Ok(Stdin::Typed(Rest { to: dup(master)?, bytes, written: 0 }))
-        };
-        let stdin = match &command.stdin {
-            None | Some(Input::HeldOpen) => Stdin::None,
-            Some(Input::Piped) => Stdin::Piped(dup(master)?),
-            Some(Input::Bytes(bytes)) => typed(bytes.clone())?,
-            // As a person who has nothing to say: Ctrl-D.
-            Some(Input::Null) => typed([0x04].into())?,
-            Some(Input::Inherit | Input::File(_) | Input::Descriptor(_)) => {
-                let why =
-                    "in a terminal of its own its input is typed; let it be Piped, Bytes, HeldOpen or Null";
+        let (stdin, ours) = match &command.stdin {
+            None | Some(Input::HeldOpen | Input::Piped) => (None, Stdin::None),
+            Some(Input::Inherit) if isatty(rustix::stdio::stdin()) => {
+                let why = "the host's terminal is no input for a program with a terminal of its own; let its terminal be its input";
                 return Err(Failed::Input(why.to_string()));
             }
+            Some(Input::Inherit) => (Some(dup(rustix::stdio::stdin())?), Stdin::None),
+            Some(other) => input(other)?,
         };
-        let mut streams = Streams { theirs: [None, None, None], ours: Ours { stdin, ..Ours::default() } };
+        let mut streams =
+            Streams { theirs: [stdin, None, None], ours: Ours { stdin: ours, ..Ours::default() } };
         let sink = command.stdout.as_ref().unwrap_or(&Sink::Inherit);
         streams.plan(Stream::Stdout, dup(master)?, true, sink, &mut None)?;
         Ok(streams)

@@ -50,6 +50,7 @@ fn a_shell_below_has_its_jobs() {
             Keys("echo code-$?\n"),
             Until(&[Prompt, Shows("code-5")]),
         ],
+        ..Scenario::default()
     });
 }
 

@@ -28,6 +28,8 @@ pub(crate) struct Scenario<'a> {
     /// Takes out of a row what differs each time.
     pub(crate) mask: Option<fn(&str) -> String>,
     pub(crate) steps: &'a [Step<'a>],
+    /// In which modes it is played, where not in all.
+    pub(crate) modes: Option<&'a [Mode]>,
 }
 
 /// The ways with foster.
@@ -130,7 +132,11 @@ impl Windows {
             let window = Window::open(words, &place(*mode, scenario.files), 24, 80);
             (*mode, Side { window, modes_at_prompt: String::new() })
         };
-        Windows { all: MODES.iter().map(open).collect(), mask: scenario.mask, before: None }
+        Windows {
+            all: scenario.modes.unwrap_or(MODES).iter().map(open).collect(),
+            mask: scenario.mask,
+            before: None,
+        }
     }
 
     #[track_caller]

@@ -2,7 +2,7 @@
 
 use crate::side_by_side::Sign::{At, Hides, Prompt, Shows};
 use crate::side_by_side::Step::{Keys, Until};
-use crate::side_by_side::{Scenario, play};
+use crate::side_by_side::{Mode, Scenario, play};
 
 #[test]
 fn f20_who_is_in_front_reads_and_sets_the_terminal() {
@@ -53,6 +53,30 @@ fn f20_in_the_background_it_waits_for_fg_as_any_job() {
             Until(&[Prompt, Shows("code-0")]),
         ],
         mask: Some(crate::job_control::without_pids),
+        // With a terminal of its own it has no reason to stop.
+        modes: Some(&[Mode::Bare, Mode::Run]),
+        ..Scenario::default()
+    });
+}
+
+#[test]
+fn f20_with_a_terminal_of_its_own_it_runs_on_in_the_background_and_hears_when_it_is_in_front() {
+    play(&Scenario {
+        steps: &[
+            Keys("./it sed -u s/one/other/ &\n"),
+            Until(&[At("$ "), Shows("[1] ")]),
+            Keys("jobs; echo here-$((1+1))\n"),
+            Until(&[Prompt, Shows("here-2"), Shows("Running"), Hides("Stopped")]),
+            Keys("clear; fg\n"),
+            Until(&[At(""), Shows("./it sed -u s/one/other/"), Hides("here")]),
+            Keys("one line\n"),
+            Until(&[At(""), Shows("other line")]),
+            Keys("\x04"),
+            Until(&[Prompt]),
+            Keys("echo code-$?\n"),
+            Until(&[Prompt, Shows("code-0")]),
+        ],
+        modes: Some(&[Mode::Pty]),
         ..Scenario::default()
     });
 }
