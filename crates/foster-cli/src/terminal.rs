@@ -85,8 +85,13 @@ impl Terminal {
         if let Some(before) = self.before.as_ref().filter(|_| self.is_ours()) {
             let mut raw = before.clone();
             raw.make_raw();
+            // What the program shows goes elsewhere, and whoever takes it there writes here as always.
+            let apart = !io::stdout().is_terminal();
+            if apart {
+                raw.output_modes = before.output_modes;
+            }
             self.raw = tcsetattr(&self.tty, OptionalActions::Drain, &raw).is_ok();
-            say::end_lines_for(self.raw);
+            say::end_lines_for(self.raw && !apart);
         }
     }
 

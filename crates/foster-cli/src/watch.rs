@@ -498,7 +498,7 @@ impl<'a> Watch<'a> {
             && exit.cause == Cause::Own
         {
             // It was the terminal's: we got it too, or the program was in front and we sent none.
-            let handed = self.prepared.terminal.as_ref().is_some_and(Terminal::was_handed);
+            let handed = self.args.pty || self.prepared.terminal.as_ref().is_some_and(Terminal::was_handed);
             if self.ledger.typed || handed && !self.ledger.sent.contains(&signal) {
                 forward::die_of(signal);
             }
