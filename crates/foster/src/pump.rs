@@ -322,6 +322,8 @@ impl Pump {
                     if io.owed == Some(0) {
                         io.owed = None;
                         self.caught_up(&mut moment, now, wake);
+                        // Who waits for that has it. Somebody else may write without end, as fast as we read.
+                        left = 0;
                     }
                 }
                 Err(Errno::AGAIN) => {
