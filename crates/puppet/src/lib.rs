@@ -4,7 +4,8 @@
 //! are in `main.rs`), [`Stage`] starts it and hears what it says, an [`Actor`] pins one process of the play and
 //! tells whether it lives. A [`Terminal`] is a real one, and a [`Window`] has a screen for programs that draw. A
 //! [`Host`] is a process that uses foster and can be killed; its [`Safety`] knows who is left of what it started.
-//! [`alone`] gives a test a process of its own, for what belongs to a whole process.
+//! A [`Pattern`] is written and checked where no byte may be lost. [`alone`] gives a test a process of its own, for
+//! what belongs to a whole process.
 //!
 //! Every deadline here only makes a test fail, never pass.
 
@@ -14,6 +15,7 @@ mod host;
 mod look;
 mod needs;
 mod own;
+mod pattern;
 mod pty;
 mod safety;
 mod stage;
@@ -28,7 +30,8 @@ pub use look::{
     status_field, zombies,
 };
 pub use needs::{Feature, needs};
-pub use own::{block_signal, filter_as_docker, ignore_signal, limit_life, set_our_group};
+pub use own::{block_signal, default_signal, filter_as_docker, ignore_signal, limit_life, set_our_group};
+pub use pattern::Pattern;
 pub use safety::{Cgroup, Safety};
 pub use stage::{Stage, foster, program, puppet, within};
 pub use terminal::{Terminal, Transcript};

@@ -25,6 +25,9 @@
 //! | `say TEXT`, `err TEXT` | says it, on stdout or stderr |
 //! | `print TEXT` | writes it to stdout as it is, without name and newline |
 //! | `lines N` | says `line 1` to `line N` |
+//! | `pattern N` | writes so many bytes of the pattern to stdout, as fast as they are taken |
+//! | `flood FILE` | writes the pattern until it hears a signal that it catches; then how many bytes, to the file |
+//! | `alternate N` | writes the lines `out 1`, `err 1` to `out N`, `err N`, on stdout and stderr in turns |
 //! | `append FILE TEXT` | appends a line to a file |
 //! | `rmdir DIRECTORY` | removes an empty directory |
 //! | `env NAME` | says the variable's value, or `unset` |
@@ -43,6 +46,7 @@
 
 mod escape;
 mod hear;
+mod write;
 
 use std::fs::OpenOptions;
 use std::io::{self, BufRead, Write};
@@ -137,6 +141,13 @@ impl Puppet {
             "err" => eprintln!("{}: {}", self.name, script.word()?),
             "print" => write(script.word()?.as_bytes()),
             "lines" => (1..=script.number::<u64>()?).for_each(|n| self.say(&format!("line {n}"))),
+            "pattern" => write::pattern(script.number()?),
+            "flood" => {
+                let file = script.word()?;
+                let written = write::flood(&self.ear).map_err(text)?;
+                std::fs::write(file, written.to_string()).map_err(text)?;
+            }
+            "alternate" => write::alternate(script.number()?),
             "append" => {
                 let file = script.word()?;
                 let line = script.word()? + "\n";

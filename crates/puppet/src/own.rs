@@ -39,6 +39,13 @@ pub fn ignore_signal(signal: Signal) {
     assert_ne!(before, libc::SIG_ERR, "{signal}: {}", std::io::Error::last_os_error());
 }
 
+/// Gives a signal its default action in this process: only in a test that runs alone.
+pub fn default_signal(signal: Signal) {
+    // SAFETY: no handler is installed.
+    let before = unsafe { libc::signal(signal.number(), libc::SIG_DFL) };
+    assert_ne!(before, libc::SIG_ERR, "{signal}: {}", std::io::Error::last_os_error());
+}
+
 /// Sets our group to what it is: the C library asks each thread of ours to do the same, and waits for its answer.
 pub fn set_our_group() {
     // SAFETY: no memory is passed.
