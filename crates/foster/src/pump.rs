@@ -9,7 +9,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::thread;
 use std::time::Instant;
 
@@ -67,8 +67,8 @@ pub(crate) struct Pump {
     stream: Stream,
     terminal: bool,
     streamed: bool,
-    /// What wakes its thread, if it has one.
-    poke: OnceLock<Arc<OwnedFd>>,
+    /// What wakes its thread, while it has one.
+    poke: Mutex<Option<Arc<OwnedFd>>>,
     /// What it reads, for whoever may not wait until it has been read.
     source: Weak<OwnedFd>,
     me: Weak<Pump>,
@@ -155,7 +155,7 @@ impl Pump {
             stream,
             terminal,
             streamed,
-            poke: OnceLock::new(),
+            poke: Mutex::new(None),
             source: Arc::downgrade(&source),
             me: me.clone(),
             moment: Mutex::new(moment),
@@ -233,7 +233,7 @@ impl Pump {
 
     /// Has whoever reads look again: there is room, or an exit.
     fn wake_up(&self) {
-        match self.poke.get() {
+        match self.poke().as_deref() {
             Some(poke) => _ = rustix::io::write(poke, &1_u64.to_ne_bytes()),
             None => self.reader.engine.requeue(self.id, None, Some(Instant::now())),
         }
@@ -241,7 +241,7 @@ impl Pump {
 
     /// After a turn on no thread of its own.
     fn after(&self, turn: Turn, io: &Io) {
-        if self.poke.get().is_some() {
+        if self.poke().is_some() {
             self.wake_up();
         } else if let (Turn::More | Turn::Idle, Some(source)) = (turn, &io.source) {
             self.reader.engine.rearm(&**source, self.id, ONCE);
@@ -252,9 +252,18 @@ impl Pump {
         let poke = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let (ours, hears) = (self.clone(), poke.clone());
         let thread = thread::Builder::new().name("foster-pump".to_string());
-        spawn::start_thread(thread, move || ours.on_thread(&hears))?;
-        _ = self.poke.set(poke);
-        Ok(())
+        // Before the thread, which takes it back when it ends: a handle that is kept keeps no descriptor.
+        *self.poke() = Some(poke);
+        let started = spawn::start_thread(thread, move || {
+            ours.on_thread(&hears);
+            *ours.poke() = None;
+        });
+        if started.is_err() {
+            *self.poke() = None;
+            // Whoever woke it meanwhile woke nobody.
+            self.wake_up();
+        }
+        started
     }
 
     /// On a thread of its own, until the stream has ended.
@@ -391,7 +400,8 @@ impl Pump {
     /// Nothing more comes.
     fn end<'a>(&'a self, io: &mut Io, wake: &mut Wake<'a>) {
         io.outlets.drain(..).for_each(Outlet::finish);
-        if let Some(source) = io.source.take().filter(|_| self.poke.get().is_none()) {
+        io.block = Vec::new();
+        if let Some(source) = io.source.take().filter(|_| self.poke().is_none()) {
             self.reader.engine.unwatch(&*source);
         }
         self.moment().drain.ended();
@@ -446,6 +456,10 @@ impl Pump {
         self.moment.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn poke(&self) -> MutexGuard<'_, Option<Arc<OwnedFd>>> {
+        self.poke.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn recorder(&self) -> MutexGuard<'_, Option<Recorder>> {
         self.recorder.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -480,7 +494,7 @@ impl Look for Pump {
         if over {
             self.finish(false, &mut wake);
         }
-        if self.poke.get().is_some() {
+        if self.poke().is_some() {
             return self.wake_up();
         }
         let Some(mut io) = self.try_io() else { return };
