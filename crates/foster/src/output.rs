@@ -74,7 +74,7 @@ impl Sink {
     /// To this function, which is called with each [`Line`], in order, on a thread of the stream's own. It may take its
     /// time: then the program waits, when the pipe is full. The exit waits too, for what was written before it, as long as
     /// the function returns at least once in [`Policy::drain_max`](crate::Policy::drain_max). One that panics is not called
-    /// again.
+    /// again. A last line without a line feed is told at the end of the stream, or when the drain is over.
     ///
     /// ```
     /// use foster::{Command, Sink};

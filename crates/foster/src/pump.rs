@@ -106,6 +106,8 @@ struct Io {
     owed: Option<usize>,
     /// For which time that is.
     answers: u32,
+    /// Nobody waits for more, and those whom it is handed on to have been told what had no end yet.
+    left_alone: bool,
 }
 
 /// How a turn ends.
@@ -147,6 +149,7 @@ impl Pump {
             came: 0,
             owed: None,
             answers: 0,
+            left_alone: false,
         };
         let moment = Moment { drain: reader.drain, lags: false, asked: 0, finished: false, queued: None };
         let pump = Arc::new_cyclic(|me| Pump {
@@ -312,8 +315,18 @@ impl Pump {
                 let waiting = ioctl_fionread(&source).ok().and_then(|n| usize::try_from(n).ok());
                 io.owed = Some(if self.terminal { TERMINAL } else { waiting.unwrap_or(TERMINAL) });
             }
+            if !waits && !std::mem::replace(&mut io.left_alone, true) {
+                io.outlets.iter_mut().for_each(Outlet::break_line);
+            }
             if waits && !catching_up && self.streamed && self.reader.queue.is_full() {
-                return if self.reader.queue.awaits_room(&self.me) { Turn::Full } else { continue };
+                let there = there(&source);
+                if there.contains(PollFlags::IN) {
+                    return if self.reader.queue.awaits_room(&self.me) { Turn::Full } else { continue };
+                }
+                // An end needs no room.
+                if there.is_empty() {
+                    return Turn::Idle;
+                }
             }
             match self.read(io, &source, waits) {
                 // EIO: nobody has the terminal open any more.
@@ -327,12 +340,16 @@ impl Pump {
                     let now = Instant::now();
                     let mut moment = self.moment();
                     moment.drain.came(now);
-                    io.owed = io.owed.map(|owed| owed.saturating_sub(n));
-                    if io.owed == Some(0) {
-                        io.owed = None;
-                        self.caught_up(&mut moment, now, wake);
-                        // Who waits for that has it. Somebody else may write without end, as fast as we read.
-                        left = 0;
+                    if let Some(owed) = io.owed {
+                        let rest = owed.saturating_sub(n);
+                        io.owed = Some(rest);
+                        // The end, if it is next, belongs to it: it ends the last line.
+                        if owed == 0 || rest == 0 && there(&source).contains(PollFlags::IN) {
+                            io.owed = None;
+                            self.caught_up(&mut moment, now, wake);
+                            // Who waits for that has it. Somebody else may write without end, as fast as we read.
+                            left = 0;
+                        }
                     }
                 }
                 Err(Errno::AGAIN) => {
@@ -512,6 +529,15 @@ const ONCE: EventFlags = EventFlags::IN.union(EventFlags::ONESHOT);
 
 /// Whether a read would not block. What is on its way through a terminal is waited for: `n_tty_poll` in the kernel.
 fn is_ready(source: &OwnedFd) -> bool {
+    !there(source).is_empty()
+}
+
+/// What a read would find now: `IN` is bytes, anything else the end.
+fn there(source: &OwnedFd) -> PollFlags {
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    poll(&mut [PollFd::new(source, PollFlags::IN)], Some(&now)) != Ok(0)
+    let mut looked = [PollFd::new(source, PollFlags::IN)];
+    match poll(&mut looked, Some(&now)) {
+        Ok(_) => looked[0].revents(),
+        Err(_) => PollFlags::IN,
+    }
 }

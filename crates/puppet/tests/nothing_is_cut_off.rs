@@ -3,12 +3,12 @@
 
 use std::io::Read;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use foster::{Child, Chunk, Command, Signal, Sink, Status};
+use foster::{Child, Chunk, Command, Leftovers, Signal, Sink, Status};
 use puppet::{Actor, DEADLINE, Pattern, puppet};
 
 const RUNS: usize = 200;
@@ -241,6 +241,67 @@ fn f4_what_is_streamed_and_not_taken_makes_the_program_wait_and_no_other() {
     assert_eq!(puppet::within(&child.stop()).status, killed(Signal::TERM));
     let lines = child.take_chunks().expect("streamed");
     assert!(lines.map(|chunk| chunk.bytes.len()).sum::<usize>() < 20_000_000);
+}
+
+#[test]
+fn f4_a_last_line_without_an_end_is_told_before_the_exit() {
+    often(40, || {
+        let (send, lines) = channel();
+        // It comes, with the exit, while the first is still being taken.
+        let sink = Sink::lines(move |line| {
+            thread::sleep(Duration::from_millis(20));
+            send.send(line.to_string()).expect("it is heard");
+            thread::sleep(Duration::from_millis(20));
+        });
+        let command = Command::shell("echo one; sleep 0.005; echo two; printf three").stdout(sink);
+        assert!(command.spawn().expect("it starts").wait().success());
+        assert_eq!(lines.try_iter().collect::<Vec<_>>(), ["one", "two", "three"]);
+    });
+}
+
+#[test]
+fn f4_a_last_line_without_an_end_is_told_though_somebody_holds_the_pipe() {
+    let (send, lines) = channel();
+    let sink = Sink::lines(move |line| _ = send.send(line.to_string()));
+    let command = Command::shell("echo one; sleep 50 & printf two").leftovers(Leftovers::Leave);
+    let command = command.drain(Duration::from_millis(50)).stdout(sink);
+    let exit = command.spawn().expect("it starts").wait();
+    assert_eq!(
+        [(); 2].map(|()| lines.recv_timeout(DEADLINE)),
+        [Ok("one".to_string()), Ok("two".to_string())]
+    );
+    exit.leftovers.iter().for_each(|pid| Actor::of(*pid).signal(Signal::KILL));
+    // It was told once, and with the pipe the function has gone.
+    drop(command);
+    assert_eq!(lines.recv_timeout(DEADLINE), Err(RecvTimeoutError::Disconnected));
+}
+
+#[test]
+fn f4_what_nobody_takes_keeps_nobody_from_seeing_the_end() {
+    // More than waits for its reader, and no more than the pipe holds besides.
+    let command = puppet("quiet pattern 300000").drain(2 * DEADLINE).drain_max(2 * DEADLINE);
+    let sink = Sink::Streamed.and(Sink::captured());
+    for sink in [sink.clone(), sink.and(Sink::chunks(|_| ()))] {
+        let child = command.clone().stdout(sink).spawn().expect("it starts");
+        let output = child.output().wait_timeout(DEADLINE).expect("nobody holds the pipe");
+        assert_eq!((output.stdout.total(), output.stdout.drained()), (300_000, true));
+        let mut pattern = Pattern::default();
+        child.take_chunks().expect("streamed").for_each(|chunk| pattern.check(&chunk.bytes));
+        assert_eq!(pattern.total(), 300_000);
+    }
+}
+
+#[test]
+fn f4_a_pipe_that_nobody_reads_stalls_its_own_program_until_it_is_stopped() {
+    let (read, write) = std::io::pipe().expect("a pipe");
+    let sink = Sink::from(std::os::fd::OwnedFd::from(write)).and(Sink::captured());
+    let command = puppet("quiet pattern 5000000").timeout(Duration::from_millis(300));
+    let child = command.drain_max(Duration::from_millis(200)).stdout(sink).spawn().expect("it starts");
+    assert_eq!(numbers().output().expect("it starts").stdout.bytes(), expected());
+    let output = child.output().wait_timeout(DEADLINE).expect("it is left behind");
+    assert_eq!((output.exit.status, output.stdout.drained()), (killed(Signal::TERM), false));
+    assert!(output.stdout.total() < 5_000_000);
+    drop(read);
 }
 
 #[test]

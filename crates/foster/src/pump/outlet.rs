@@ -53,6 +53,15 @@ impl Outlet {
         }
     }
 
+    /// Nobody waits for the rest of a line any more: it is told as far as it has come.
+    pub(crate) fn break_line(&mut self) {
+        if let Outlet::Lines(function, splitter) = self
+            && !survives(|| splitter.finish(&mut *locked(&function.0)))
+        {
+            *self = Outlet::Deaf;
+        }
+    }
+
     /// Nothing more comes.
     pub(crate) fn finish(self) {
         if let Outlet::Lines(function, mut splitter) = self {
