@@ -27,14 +27,19 @@ pub(crate) struct Rest {
 impl Rest {
     /// Writes what can be written now. `false` once there is nothing left, or nobody reads.
     pub(crate) fn write(&mut self) -> bool {
-        while self.written < self.bytes.len() {
-            match rustix::io::write(&self.to, &self.bytes[self.written..]) {
+        self.write_at_most(usize::MAX)
+    }
+
+    fn write_at_most(&mut self, most: usize) -> bool {
+        let end = self.written.saturating_add(most).min(self.bytes.len());
+        while self.written < end {
+            match rustix::io::write(&self.to, &self.bytes[self.written..end]) {
                 Ok(n) => self.written += n,
                 Err(Errno::INTR) => {}
                 Err(error) => return error == Errno::AGAIN,
             }
         }
-        false
+        end < self.bytes.len()
     }
 }
 
@@ -68,7 +73,7 @@ impl Look for Feed {
     fn look(self: Arc<Feed>, _ready: bool) {
         let mut place = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(rest) = place.as_mut() else { return };
-        if rest.write() {
+        if rest.write_at_most(TURN) {
             self.engine.rearm(&rest.to, self.id, ONCE);
         } else {
             drop(place);
@@ -76,5 +81,8 @@ impl Look for Feed {
         }
     }
 }
+
+/// How much in one turn on the engine's thread: who reads as fast as we write must not keep it from the others.
+const TURN: usize = 256 << 10;
 
 const ONCE: EventFlags = EventFlags::OUT.union(EventFlags::ONESHOT);
