@@ -45,9 +45,9 @@ fn a_status_is_the_exit() {
 
 #[test]
 fn a_string_is_the_output_of_who_ended_well() {
-    let command = Command::shell("printf 'caf\\303\\251'; echo; [ -z \"$(cat)\" ]");
+    let command = Command::shell("printf '\\303\\251t\\303\\251'; echo; [ -z \"$(cat)\" ]");
     for text in each_way(|| command.read_to_string(), || command.read_to_string_async()) {
-        assert_eq!(text.expect("it ends well"), "caf\u{e9}\n");
+        assert_eq!(text.expect("it ends well"), "\u{e9}t\u{e9}\n");
     }
 }
 
@@ -235,7 +235,7 @@ fn both_streams_go_to_one_file_that_rotates() {
     let command = puppet("quiet alternate 10000").stdout(log.clone()).stderr(log);
     assert!(command.status().expect("it starts").success());
     let part = |n: usize| path.with_file_name(if n == 0 { "log".to_string() } else { format!("log.{n}") });
-    let parts = (0..).take_while(|n| part(*n).exists()).count();
+    let parts = (0..1000).take_while(|n| part(*n).exists()).count();
     assert!(parts > 5, "{parts}");
     let mut all = Vec::new();
     for n in (0..parts).rev() {
