@@ -243,8 +243,10 @@ fn f3_a_daemon_that_writes_faster_than_anybody_reads_holds_nobody_up() {
             if leftovers == Leftovers::Leave {
                 assert!(left.len() == 4 && left.iter().all(Actor::alive), "{:?}", output.exit);
             }
-            left.iter().for_each(|actor| actor.signal(Signal::KILL));
-            left.iter().for_each(Actor::dies);
+            for actor in left {
+                actor.signal(Signal::KILL);
+                actor.dies();
+            }
         }
     }
 }

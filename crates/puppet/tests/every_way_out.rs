@@ -20,14 +20,14 @@ const MIB: u64 = 1 << 20;
 struct Turn {
     name: &'static str,
     since: Instant,
-    _turn: MutexGuard<'static, ()>,
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl Turn {
     fn of(name: &'static str) -> Turn {
         static TURN: Mutex<()> = Mutex::new(());
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        Turn { name, since: Instant::now(), _turn: turn }
+        let alone = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        Turn { name, since: Instant::now(), _alone: alone }
     }
 }
 

@@ -19,9 +19,8 @@ fn numbers() -> Command {
 }
 
 fn expected() -> Vec<u8> {
-    let mut text: String = (1..=20_000).map(|n| format!("{n}\n")).collect();
-    text.push_str("END\n");
-    text.into_bytes()
+    let numbers = (1..=20_000).map(|n: u32| n.to_string());
+    numbers.chain(["END".to_string()]).flat_map(|line| (line + "\n").into_bytes()).collect()
 }
 
 /// Runs it so often, some at the same time.
