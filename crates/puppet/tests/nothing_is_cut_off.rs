@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use foster::{Child, Chunk, Command, Leftovers, Signal, Sink, Status};
-use puppet::{Actor, DEADLINE, Pattern, puppet};
+use foster::{Child, Chunk, Command, Leftovers, Signal, Sink, Status, Stream};
+use puppet::{Actor, DEADLINE, Pattern, eventually, puppet};
 
 const RUNS: usize = 200;
 
@@ -294,9 +294,12 @@ fn f4_what_nobody_takes_keeps_nobody_from_seeing_the_end() {
 fn f4_a_pipe_that_nobody_reads_stalls_its_own_program_until_it_is_stopped() {
     let (read, write) = std::io::pipe().expect("a pipe");
     let sink = Sink::from(std::os::fd::OwnedFd::from(write)).and(Sink::captured());
-    let command = puppet("quiet pattern 5000000").timeout(Duration::from_millis(300));
-    let child = command.drain_max(Duration::from_millis(200)).stdout(sink).spawn().expect("it starts");
+    let command = puppet("quiet pattern 5000000").drain_max(Duration::from_millis(200));
+    let child = command.stdout(sink).spawn().expect("it starts");
+    let came = || child.captured(Stream::Stdout).map_or(0, |captured| captured.total());
+    eventually("more than the pipe holds", came, |came| *came > 64 << 10);
     assert_eq!(numbers().output().expect("it starts").stdout.bytes(), expected());
+    puppet::within(&child.stop());
     let output = child.output().wait_timeout(DEADLINE).expect("it is left behind");
     assert_eq!((output.exit.status, output.stdout.drained()), (killed(Signal::TERM), false));
     assert!(output.stdout.total() < 5_000_000);
