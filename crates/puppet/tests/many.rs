@@ -37,7 +37,7 @@ fn a_thousand(run: impl Fn(usize)) {
     let before = eventually("descriptors at rest", descriptors, |_| children().is_empty());
     run(THOUSAND);
     eventually("no child is left", children, Vec::is_empty);
-    eventually("as many descriptors as before", || descriptors().len(), |now| *now == before.len());
+    eventually("no descriptor more than before", || descriptors().len(), |now| *now <= before.len());
 }
 
 #[test]
