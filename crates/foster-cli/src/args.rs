@@ -126,8 +126,8 @@ pub(crate) struct Run {
     #[arg(long, help_heading = "Streams")]
     pub(crate) append: bool,
 
-    /// Begin a new file of --stdout and --stderr before one grows over this size, such as 10M, and keep so many old ones
-    /// (3): FILE.1, FILE.2, …
+    /// Begin a new file of --stdout and --stderr before one grows over this size, such as 10M, and keep so many old
+    /// ones (3): FILE.1, FILE.2, …
     #[arg(long, value_name = "SIZE[:KEEP]", value_parser = values::rotation, help_heading = "Streams")]
     pub(crate) rotate: Option<Rotation>,
 

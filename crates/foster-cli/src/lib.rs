@@ -1,8 +1,8 @@
 //! The program `foster`, without its entry point.
 //!
 //! `args` is the command line, `run` starts the program and `watch` is there while it runs; the rest is what they
-//! need: signals (`forward`), the terminal, where the output goes (`streams`), what people (`say`) and machines (`records`) are told. `doctor` tells what
-//! can hold programs on this machine.
+//! need: signals (`forward`), the terminal, where the output goes (`streams`), what people (`say`) and machines
+//! (`records`) are told. `doctor` tells what can hold programs on this machine.
 
 mod args;
 mod descriptors;

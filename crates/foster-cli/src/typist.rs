@@ -1,7 +1,7 @@
 //! `--pty`: who sits between two terminals, and types at the program's what is typed at ours.
 //!
-//! Ours hands over each key as it is typed; what Ctrl-C and its like mean is for the program's terminal to say. What the
-//! program shows comes to our output by the library.
+//! Ours hands over each key as it is typed; what Ctrl-C and its like mean is for the program's terminal to say. What
+//! the program shows comes to our output by the library.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};

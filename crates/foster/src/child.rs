@@ -247,29 +247,29 @@ impl Child {
         Events { run: self.0.run.clone(), next: 0 }
     }
 
-    /// The signal that stopped the leader, as by Ctrl-Z, if it is stopped right now; see `waitpid(2)`, `WUNTRACED`. With
-    /// a guard it is known a moment later, when [`EventKind::Suspended`] is told.
+    /// The signal that stopped the leader, as by Ctrl-Z, if it is stopped right now; see `waitpid(2)`, `WUNTRACED`.
+    /// With a guard it is known a moment later, when [`EventKind::Suspended`] is told.
     pub fn stopped(&self) -> Option<Signal> {
         self.0.run.stopped()
     }
 
-    /// How the run ended and what was captured of its output, to wait for or to await: once the leader is dead, and what we
-    /// read of its output was read to the end, or long enough by [`Policy::drain`](crate::Policy::drain). It gives no order, and may be
-    /// asked for any number of times.
+    /// How the run ended and what was captured of its output, to wait for or to await: once the leader is dead, and
+    /// what we read of its output was read to the end, or long enough by [`Policy::drain`](crate::Policy::drain). It
+    /// gives no order, and may be asked for any number of times.
     #[doc(alias = "wait_with_output")]
     pub fn output(&self) -> Collected {
         Collected::new(self.clone())
     }
 
-    /// What has been captured of this stream so far: a copy, while it runs. `None` where it is not captured, or once the
-    /// capture is over: then [`output`](Child::output) has it.
+    /// What has been captured of this stream so far: a copy, while it runs. `None` where it is not captured, or once
+    /// the capture is over: then [`output`](Child::output) has it.
     pub fn captured(&self, stream: Stream) -> Option<Captured> {
         self.0.run.captured_so_far(stream)
     }
 
-    /// What the streams bring whose sink is [`Sink::Streamed`](crate::Sink::Streamed), by lines: an iterator that blocks,
-    /// and a [`next_line`](Lines::next_line) for tasks. `None` where there is no such stream, and for all but the first who
-    /// ask, by lines or by chunks.
+    /// What the streams bring whose sink is [`Sink::Streamed`](crate::Sink::Streamed), by lines: an iterator that
+    /// blocks, and a [`next_line`](Lines::next_line) for tasks. `None` where there is no such stream, and for all but
+    /// the first who ask, by lines or by chunks.
     pub fn take_lines(&self) -> Option<Lines> {
         self.take_streamed().map(Lines::new)
     }
@@ -299,8 +299,8 @@ impl Child {
         pty::set_size(master, rows, cols).map_err(|error| Error::os(ErrorKind::of(&error), doing(), error))
     }
 
-    /// Our end of the program's input, if it was [`Piped`](crate::Input::Piped) and nobody has taken it. Of a program in a
-    /// terminal of its own it is the keyboard, whatever its input is.
+    /// Our end of the program's input, if it was [`Piped`](crate::Input::Piped) and nobody has taken it. Of a program
+    /// in a terminal of its own it is the keyboard, whatever its input is.
     pub fn take_stdin(&self) -> Option<ChildStdin> {
         let Some(master) = &self.0.pty else { return self.pipes(|pipes| pipes.stdin.take()) };
         let taken = self.pipes(|pipes| std::mem::replace(&mut pipes.keyboard_taken, true));

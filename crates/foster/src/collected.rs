@@ -61,7 +61,8 @@ impl Drop for Collected {
 /// What a run writes, line by line: [`Child::take_lines`]. Lines of both streams come in the order in which their
 /// pieces were read. While nobody takes any, 256 KiB of them wait; then the program does.
 ///
-/// It is no handle: it does not keep the run alive. Dropping it lets the program run on, and drops what it writes.
+/// It is no handle: it does not keep the run alive, so hold the [`Child`] while you read. Dropping it lets the
+/// program run on, and drops what it writes.
 ///
 /// ```
 /// use foster::{Command, Sink, Stream};
@@ -85,7 +86,8 @@ impl Lines {
         Lines { chunks: Chunks::new(queue), splitters, ready: VecDeque::new(), ended: false }
     }
 
-    /// The next line, for a task of any runtime; `None` once both streams have ended, or have been drained for long enough.
+    /// The next line, for a task of any runtime; `None` once both streams have ended, or have been drained for long
+    /// enough.
     pub async fn next_line(&mut self) -> Option<Line<'static>> {
         loop {
             if let Some(line) = self.ready.pop_front() {
@@ -140,7 +142,8 @@ impl Chunks {
         Chunks { queue }
     }
 
-    /// The next piece, for a task of any runtime; `None` once both streams have ended, or have been drained for long enough.
+    /// The next piece, for a task of any runtime; `None` once both streams have ended, or have been drained for long
+    /// enough.
     pub async fn next_chunk(&mut self) -> Option<Chunk> {
         self.queue.next().await
     }

@@ -191,8 +191,8 @@ impl Command {
         self
     }
 
-    /// Lets the error output go where the output goes, in one pipe and so in the order in which it was written, as `2>&1`
-    /// does in a shell. What [`stderr`](Command::stderr) says counts for nothing then. Default: apart.
+    /// Lets the error output go where the output goes, in one pipe and so in the order in which it was written, as
+    /// `2>&1` does in a shell. What [`stderr`](Command::stderr) says counts for nothing then. Default: apart.
     ///
     /// ```
     /// let both = foster::Command::shell("echo one; echo two >&2; echo three").stderr_to_stdout(true);
@@ -228,10 +228,10 @@ impl Command {
     /// nobody suspend it from the terminal, since nobody would be there to continue it. The jobs of an interactive
     /// shell are groups of their own: at [`Level::Group`] they escape.
     ///
-    /// What it shows is its output, for [`stdout`](Command::stdout); it has no other. Its input is the terminal, where
-    /// [`stdin`](Command::stdin) says nothing, [`Input::HeldOpen`] or [`Input::Piped`]; anything else is given to it in the
-    /// terminal's place. When we end,
-    /// a program that was [detached](Child::detach) gets SIGHUP, as when a window is closed.
+    /// What it shows is its output, for [`stdout`](Command::stdout); it has no other. Its input is the terminal,
+    /// where [`stdin`](Command::stdin) says nothing, [`Input::HeldOpen`] or [`Input::Piped`]; anything else is given
+    /// to it in the terminal's place. When we end, a program that was [detached](Child::detach) gets SIGHUP, as when
+    /// a window is closed.
     pub fn pty(mut self, pty: Pty) -> Command {
         self.pty = Some(pty);
         self
@@ -413,9 +413,9 @@ impl Command {
 
     /// Runs it, and waits for its exit and for what it wrote: the first and the last 4 MiB of each stream, unless
     /// [`stdout`](Command::stdout) and [`stderr`](Command::stderr) say something else. Its input is empty, unless
-    /// [`stdin`](Command::stdin) says something else. With a [`timeout`](Command::timeout) it ends in time, and what was
-    /// written until then is there; a background job that holds the pipe keeps nobody waiting for longer than
-    /// [`Policy::drain`].
+    /// [`stdin`](Command::stdin) says something else. With a [`timeout`](Command::timeout) it ends in time, and what
+    /// was written until then is there. A background job that is left alive ([`Leftovers::Leave`]) and holds the pipe
+    /// keeps us waiting for [`Policy::drain`]; [`status`](Command::status) waits for none.
     ///
     /// ```
     /// let output = foster::Command::shell("echo out; echo err >&2; exit 3").output()?;
@@ -457,15 +457,15 @@ impl Command {
     /// # Errors
     ///
     /// As for [`spawn`](Command::spawn); [`ErrorKind::Unsuccessful`](crate::ErrorKind::Unsuccessful) if it ended in
-    /// another way, and [`ErrorKind::BadOutput`](crate::ErrorKind::BadOutput) if its output is not UTF-8, or more than is
-    /// kept: 8 MiB, unless [`stdout`](Command::stdout) says something else.
+    /// another way, and [`ErrorKind::BadOutput`](crate::ErrorKind::BadOutput) if its output is not UTF-8, or more
+    /// than is kept: 8 MiB, unless [`stdout`](Command::stdout) says something else.
     pub fn read_to_string(&self) -> Result<String, Error> {
         let output = self.reading().spawn()?.output().wait();
         self.text_of(output)
     }
 
-    /// As [`read_to_string`](Command::read_to_string), for a task of any runtime. When the future is dropped, the tree is
-    /// killed.
+    /// As [`read_to_string`](Command::read_to_string), for a task of any runtime. When the future is dropped, the
+    /// tree is killed.
     ///
     /// # Errors
     ///

@@ -45,10 +45,11 @@ pub enum ErrorKind {
     Stuck,
     /// This machine has not got the containment that was asked for, or required.
     NoContainment,
-    /// It ran, and did not end by itself with code 0: [`Command::read_to_string`](crate::Command::read_to_string), which has
-    /// no other way to say so.
+    /// It ran, and did not end by itself with code 0: [`Command::read_to_string`](crate::Command::read_to_string),
+    /// which has no other way to say so.
     Unsuccessful,
-    /// It ran, and what it wrote is not UTF-8, or more than is kept: [`Command::read_to_string`](crate::Command::read_to_string).
+    /// It ran, and what it wrote is not UTF-8, or more than is kept:
+    /// [`Command::read_to_string`](crate::Command::read_to_string).
     BadOutput,
     /// Something else; the source says what.
     Other,

@@ -1,9 +1,9 @@
 //! For a program that is PID 1, of a container as a rule, and starts one program that is what the container is for.
 //!
 //! PID 1 inherits all orphans of its namespace and must reap them, and when it ends, the kernel ends everything else
-//! there. [`Containment::Exactly(Mechanism::Init)`](crate::Mechanism::Init) makes a run's tree of that: all descendants of
-//! this process. It is an explicit act of a whole process: every child that the process has is taken for the tree's, and
-//! reaped. A program with other children of its own must not do it.
+//! there. [`Containment::Exactly(Mechanism::Init)`](crate::Mechanism::Init) makes a run's tree of that: all
+//! descendants of this process. It is an explicit act of a whole process: every child that the process has is taken
+//! for the tree's, and reaped. A program with other children of its own must not do it.
 //!
 //! `unsafe` because rustix's `waitid` does not tell whose end it saw.
 #![expect(unsafe_code, reason = "waitid, for the pid in its siginfo")]

@@ -23,14 +23,15 @@ pub enum Input {
     Inherit,
     /// `/dev/null`: it ends at once, so that a question fails fast instead of waiting for an answer.
     Null,
-    /// From the caller, by [`Child::take_stdin`](crate::Child::take_stdin); it ends when that is dropped, or the child's
-    /// last handle. To a program in a terminal of its own one types by it, which has no end; `0x04` is Ctrl-D.
+    /// From the caller, by [`Child::take_stdin`](crate::Child::take_stdin); it ends when that is dropped, or the
+    /// child's last handle. To a program in a terminal of its own one types by it, which has no end; `0x04` is
+    /// Ctrl-D.
     Piped,
     /// These bytes, then the end. They are fed while the output is read, so that a program that answers before it has
-    /// read everything does not stall.
+    /// read everything does not stall. What the leader has not read when it ends, nobody gets.
     Bytes(Arc<[u8]>),
-    /// An input that neither ends nor says anything as long as the leader lives: for programs that end with their input,
-    /// as dev servers do. In a terminal of its own it is the terminal, at which nobody types.
+    /// An input that neither ends nor says anything as long as the leader lives: for programs that end with their
+    /// input, as dev servers do. In a terminal of its own it is the terminal, at which nobody types.
     HeldOpen,
     /// This file, from its beginning.
     File(PathBuf),

@@ -19,6 +19,17 @@
 //!
 //! From a task, of any runtime, the last step is `.exited().await`. The crate needs no runtime and brings none.
 //!
+//! Where one writes `output()` with the standard library, one writes it here, and it cannot hang:
+//!
+//! ```
+//! use foster::Command;
+//! use std::time::Duration;
+//!
+//! let output = Command::shell("echo hello; sleep 60 &").timeout(Duration::from_secs(10)).output()?;
+//! assert_eq!(output.stdout.bytes(), b"hello\n"); // at once: the job in the background holds nobody up
+//! # Ok::<(), foster::Error>(())
+//! ```
+//!
 //! # The words
 //!
 //! The *leader* is the process we started; the *tree* is everything that came from it. To *signal* is to deliver one
@@ -61,12 +72,50 @@
 //! or holds a runtime. No `SIGCHLD` handler, no `waitpid(-1)`, no disposition of the host's changed.
 //!
 //! Between us and the leader stands a **guard**: one tiny process per tree (11 KB, no std, run from memory), which is
-//! the leader's parent and to which the kernel gives every orphan of the tree. So nobody else in this process can steal
-//! the exit status; that nothing is left is *proven* (`waitid` says ECHILD); and when this process dies, however it
-//! dies, the guard ends the tree. Its death is noticed at once whatever our memory, by two sleeping threads named
-//! `foster-bell`. The guard is helped by what the kernel offers; [`Child::containment`] tells what was got, and what
-//! was tried in vain. A guarded run costs a process of about 30 KiB and four of our descriptors; who holds many children
-//! raises `RLIMIT_NOFILE`, or takes [`Containment::Group`], which costs one.
+//! the leader's parent and to which the kernel gives every orphan of the tree. So nobody else in this process can
+//! steal the exit status; that nothing is left is *proven* (`waitid` says ECHILD); and when this process dies,
+//! however it dies, the guard ends the tree. Its death is noticed at once whatever our memory, by two sleeping
+//! threads named `foster-bell`. The guard is helped by what the kernel offers; [`Child::containment`] tells what was
+//! got, and what was tried in vain. A guarded run costs a process of about 30 KiB and four of our descriptors; who
+//! holds many children raises `RLIMIT_NOFILE`, or takes [`Containment::Group`], which costs one.
+//!
+//! # Output and input
+//!
+//! [`Command::stdout`] and [`Command::stderr`] say where output goes, a [`Sink`]; [`Command::stdin`] where input comes from,
+//! an [`Input`]. What is inherited, `/dev/null`, a descriptor, a file, or a bare pipe is given to the program itself.
+//! The rest is *pumped*, by the library's threads and never by whoever waits: kept within bounds
+//! ([`Sink::captured`]), streamed to a thread or a task ([`Sink::Streamed`]), handed to a function ([`Sink::lines`],
+//! [`Sink::chunks`]), written to a file that is [rotated](LogFile::rotate), or to any two of them ([`Sink::and`]).
+//!
+//! - *Everything that was written before the exit is delivered before the exit is told.* A function has been called
+//!   with the last line when [`wait`](Child::wait) returns.
+//! - *Nobody waits for who holds a pipe.* After the exit, output is listened to until its end, until nothing has come
+//!   for [`Policy::drain`] (500 ms), or for [`Policy::drain_max`] (5 s) in all. [`Captured::drained`] tells, and
+//!   [`Captured::holders`] names who held it. Whoever holds it still may go on writing: it is read and dropped, or
+//!   goes on to functions and files, so that nobody dies of it.
+//! - *What is kept is bounded*, 8 MiB a stream by default, its beginning and its end, and what was left out is
+//!   counted. A bound never stops a program; a slow function does, its own program and no other.
+//!
+//! Streams that only have to be remembered are read by the thread `foster` in short turns. One that proves big, or
+//! has a function or a file to go to, has a thread `foster-pump` of its own.
+//!
+//! ```
+//! use foster::{Command, Sink};
+//!
+//! let child = Command::shell("echo one; echo two >&2").stdout(Sink::Streamed).stderr(Sink::Streamed).spawn()?;
+//! for line in child.take_lines().unwrap() {
+//!     println!("{:?}: {line}", line.stream);
+//! }
+//! assert!(child.wait().success());
+//! # Ok::<(), foster::Error>(())
+//! ```
+//!
+//! # A terminal of its own
+//!
+//! [`Command::pty`] gives a program a terminal that is nobody else's: it starts in the foreground of a session of its own.
+//! What is written to [`Child::take_stdin`] is typed: byte 3 is Ctrl-C and arrives as SIGINT, once; byte 26 is Ctrl-Z
+//! and tells [`EventKind::Suspended`], once all that was shown before has been delivered. [`Child::resize`] changes
+//! the size, and the program gets SIGWINCH. Our own terminal and session are left alone.
 //!
 //! # How firmly a tree is held
 //!
@@ -112,11 +161,14 @@
 //! | the child starts clean | empty mask, default dispositions, only descriptors 0, 1, 2 | [`inherit_signals`](Command::inherit_signals), [`inherit_descriptors`](Command::inherit_descriptors) |
 //! | no process is left a zombie | the guard reaps the tree, the engine the guard | |
 //! | what is killed and does not die is named | [`Stuck`], after [`Policy::patience`] | |
+//! | output is whole up to the exit, and bounded after it | the pumps, `FIONREAD`, [`Policy::drain`] | a function that does not return for [`Policy::drain_max`] is left behind |
+//! | no program holds another's pipe | close-on-exec from the start, and only 0, 1, 2 are handed on | what is piped to a leftover stays with it |
 //!
-//! Three things a host must not do. A `fork` without an exec takes the handles along and not the thread that serves them:
-//! in the new process nothing is told, no timeout is enforced, and dropping a handle does nothing. Closing descriptors
-//! that it did not open, as some daemons do with all from 3 on, takes away ours: a host does that before its first run. And a waker, which the background thread runs, must
-//! return soon, as executors' wakers do: while it runs, nobody else is told anything.
+//! Three things a host must not do. A `fork` without an exec takes the handles along and not the thread that serves
+//! them: in the new process nothing is told, no timeout is enforced, and dropping a handle does nothing. Closing
+//! descriptors that it did not open, as some daemons do with all from 3 on, takes away ours: a host does that before
+//! its first run. And a waker, which the background thread runs, must return soon, as executors' wakers do: while it
+//! runs, nobody else is told anything.
 //!
 //! # Errors
 //!

@@ -40,10 +40,11 @@ pub enum Sink {
     /// `/dev/null`.
     Null,
     /// To the caller, by [`Child::take_stdout`](crate::Child::take_stdout) and
-    /// [`take_stderr`](crate::Child::take_stderr): the bare pipe. Who takes it must read it, or the program stalls when the
-    /// pipe is full, and reads until the last holder of the pipe has ended; the other sinks do that by themselves.
+    /// [`take_stderr`](crate::Child::take_stderr): the bare pipe. Who takes it must read it, or the program stalls
+    /// when the pipe is full, and reads until the last holder of the pipe has ended; the other sinks do that by
+    /// themselves.
     Piped,
-    /// To this descriptor: a file, a pipe, a socket.
+    /// To this descriptor: a file, a pipe, a socket. It stays open as long as the command is there.
     Descriptor(Arc<OwnedFd>),
     /// To a file.
     File(LogFile),
@@ -71,10 +72,11 @@ impl Sink {
         Sink::Captured(Capture { head, tail })
     }
 
-    /// To this function, which is called with each [`Line`], in order, on a thread of the stream's own. It may take its
-    /// time: then the program waits, when the pipe is full. The exit waits too, for what was written before it, as long as
-    /// the function returns at least once in [`Policy::drain_max`](crate::Policy::drain_max). One that panics is not called
-    /// again. A last line without a line feed is told at the end of the stream, or when the drain is over.
+    /// To this function, which is called with each [`Line`], in order, on a thread of the stream's own. It may take
+    /// its time: then the program waits, when the pipe is full. The exit waits too, for what was written before it,
+    /// as long as the function returns at least once in [`Policy::drain_max`](crate::Policy::drain_max). One that
+    /// panics is not called again. A last line without a line feed is told at the end of the stream, or when the
+    /// drain is over. What the function owns lives as long as the command, and each run of it.
     ///
     /// ```
     /// use foster::{Command, Sink};
@@ -175,9 +177,9 @@ impl LogFile {
         LogFile { truncate: true, ..LogFile::append(path) }
     }
 
-    /// Begins a new file before this one grows over `bytes`, between two lines where that can be: `log` becomes `log.1`,
-    /// `log.1` becomes `log.2`, and so on; `keep` old ones are kept. Such a file is written by the library and not by the
-    /// program, so that the program never has to know. By default a file is not rotated.
+    /// Begins a new file before this one grows over `bytes`, where that can be between two lines: `log` becomes
+    /// `log.1`, `log.1` becomes `log.2`, and so on; `keep` old ones are kept. Such a file is written by the library
+    /// and not by the program, so that the program never has to know. By default a file is not rotated.
     pub fn rotate(mut self, bytes: u64, keep: u32) -> LogFile {
         self.rotate = Some((bytes.max(1), keep));
         self
@@ -214,8 +216,8 @@ pub struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// The most bytes of a line: 1 MiB. A longer one is cut and marked, so that a program that writes no line feeds does
-    /// not fill our memory; no byte of it is lost.
+    /// The most bytes of a line: 1 MiB. A longer one is cut and marked, so that a program that writes no line feeds
+    /// does not fill our memory; no byte of it is lost.
     pub const MOST: usize = 1 << 20;
 
     pub(crate) fn into_owned(self) -> Line<'static> {
@@ -271,8 +273,8 @@ impl fmt::Debug for OnChunk {
     }
 }
 
-/// How a run ended, and what it wrote: [`Child::output`](crate::Child::output). A stream that was not captured is empty;
-/// whether it was [drained](Captured::drained) is told of each that the library reads.
+/// How a run ended, and what it wrote: [`Child::output`](crate::Child::output). A stream that was not captured is
+/// empty; whether it was [drained](Captured::drained) is told of each that the library reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Output {

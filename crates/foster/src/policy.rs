@@ -56,9 +56,10 @@ pub struct Policy {
     pub wake_stopped: bool,
     /// How long a killed tree may take to die before [`Stuck`](crate::Stuck) is told.
     pub patience: Duration,
-    /// How long, once the leader is dead and all that it wrote is read, its output is listened to while nothing comes:
-    /// somebody else may hold the pipe. Then what was captured is told, and [`Captured::drained`](crate::Captured::drained)
-    /// is false. A sink that nobody waits for, such as a function or a file, goes on getting what comes.
+    /// How long, once the leader is dead and all that it wrote is read, its output is listened to while nothing
+    /// comes: somebody else may hold the pipe. Then what was captured is told, and
+    /// [`Captured::drained`](crate::Captured::drained) is false. A sink that nobody waits for, such as a function or
+    /// a file, goes on getting what comes.
     #[doc(alias = "waitdelay")]
     pub drain: Duration,
     /// The longest that takes, though something comes again and again. It is also how long a slow sink may take for one

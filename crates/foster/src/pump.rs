@@ -1,8 +1,8 @@
 //! A pump reads what a program writes and hands it on, whether or not anybody waits.
 //!
-//! One that only has to remember runs on the engine's thread, in short turns, and gets a thread of its own once its stream
-//! has proven big; one that calls a function, or writes to what may be slow, has a thread of its own from the start. So a
-//! slow reader slows its own program and nobody else's.
+//! One that only has to remember runs on the engine's thread, in short turns, and gets a thread of its own once its
+//! stream has proven big; one that calls a function, or writes to what may be slow, has a thread of its own from the
+//! start. So a slow reader slows its own program and nobody else's.
 //!
 //! When the leader is dead, whoever notices has the pump catch up: what was written before is delivered before the exit
 //! is told. [`Drain`] decides how long it listens after that.
@@ -447,8 +447,8 @@ impl Pump {
         }
     }
 
-    /// To find the holders all processes are looked at, which is nothing for the engine's thread. Says whether it will be
-    /// told.
+    /// To find the holders all processes are looked at, which is nothing for the engine's thread. Says whether it
+    /// will be told.
     fn tell_with_holders(&self, captured: &Captured) -> bool {
         let Some(source) = self.source.upgrade() else { return false };
         let (board, stream, captured) = (self.reader.board.clone(), self.stream, captured.clone());

@@ -55,7 +55,8 @@ impl Survey {
     /// What [`Containment::Auto`](crate::Containment::Auto) gives to a command that requires this level
     /// ([`Command::require`]), or with `None` to one that requires nothing. `None` where such a command is refused.
     ///
-    /// A mechanism that needs [`Command::no_new_privs`] is given only to a command that has it, and so is not told here.
+    /// A mechanism that needs [`Command::no_new_privs`] is given only to a command that has it, and so is not told
+    /// here.
     pub fn auto(&self, required: Option<Level>) -> Option<&Offer> {
         let command = Command::new("true");
         let command = if let Some(level) = required { command.require(level) } else { command };

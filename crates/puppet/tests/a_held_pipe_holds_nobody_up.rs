@@ -1,5 +1,5 @@
-//! F3: somebody whom the leader left holds its output. Nobody waits for him: not the exit, and not the output for longer
-//! than the drain; and nobody kills him by closing the pipe.
+//! F3: somebody whom the leader left holds its output. Nobody waits for him: not the exit, and not the output for
+//! longer than the drain; and nobody kills him by closing the pipe.
 
 use std::fs;
 use std::sync::mpsc::channel;

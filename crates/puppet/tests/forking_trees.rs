@@ -7,9 +7,9 @@ use puppet::{Feature, Host, Programs, User, needs};
 /// The wild end by themselves after ten seconds.
 const BOUND: Duration = Duration::from_secs(8);
 
-/// Each has a child in a session of its own and exits, for ever, so that a listing misses most of them. Where a kernel's
-/// group holds them, they end together; a guard alone need not be fast enough, but never says that they are gone while
-/// one is left.
+/// Each has a child in a session of its own and exits, for ever, so that a listing misses most of them. Where a
+/// kernel's group holds them, they end together; a guard alone need not be fast enough, but never says that they are
+/// gone while one is left.
 #[test]
 fn f31_who_forks_and_exits_for_ever_is_ended() {
     if !needs(Feature::Safety) {

@@ -1,5 +1,5 @@
-//! F35: of many that are started at the same time, none holds a pipe of another: each end comes when its own program ends,
-//! and an input that is closed is closed.
+//! F35: of many that are started at the same time, none holds a pipe of another: each end comes when its own program
+//! ends, and an input that is closed is closed.
 
 use std::collections::BTreeMap;
 use std::fs;

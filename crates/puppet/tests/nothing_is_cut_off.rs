@@ -1,5 +1,5 @@
-//! F4: everything that was written before the exit is delivered before the exit is told, however slowly it is taken. What
-//! hangs or panics harms nobody else.
+//! F4: everything that was written before the exit is delivered before the exit is told, however slowly it is taken.
+//! What hangs or panics harms nobody else.
 
 use std::io::Read;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -313,9 +313,9 @@ fn sealed_is_refused_where_no_user_namespace_may_be_made() {
     machine.gives("auto", "tracked", "subreaper", &[("cgroup", NO_RIGHT), ("freezer", NO_RIGHT)]);
 }
 
-/// Linux 6.14 to 6.18 kill a process at birth that is cloned into a cgroup, when its parent's cgroup was killed once and
-/// the other never was, or the other way round: each cgroup counts its kills, and the child gets its parent's count. The
-/// guard sees that its child died so, and has the next one join. (containment.md, 2, “kill counter bug”.)
+/// Linux 6.14 to 6.18 kill a process at birth that is cloned into a cgroup, when its parent's cgroup was killed once
+/// and the other never was, or the other way round: each cgroup counts its kills, and the child gets its parent's
+/// count. The guard sees that its child died so, and has the next one join. (containment.md, 2, “kill counter bug”.)
 #[test]
 fn a_supervisor_in_a_cgroup_that_was_killed_once_can_start_somebody() {
     let Some(machine) = Machine::new().map(Machine::once_killed) else { return };

@@ -57,8 +57,8 @@ fn succeeded(exit: &Exit) -> Result<()> {
     if exit.success() { Ok(()) } else { Err(format!("the child: {exit:?}").into()) }
 }
 
-/// What the function holds: no lock for each line, since it is called by one thread. When it is let go of, it tells what
-/// it has taken.
+/// What the function holds: no lock for each line, since it is called by one thread. When it is let go of, it tells
+/// what it has taken.
 struct Prefixed {
     lines: u64,
     out: BufWriter<Null>,

@@ -75,7 +75,8 @@ impl Captured {
         self.drained
     }
 
-    /// Who held the pipe then, by pid: those of whom the system tells, by `/proc/PID/fd`, which needs their user's rights.
+    /// Who held the pipe then, by pid: those of whom the system tells, by `/proc/PID/fd`, which needs their user's
+    /// rights.
     pub fn holders(&self) -> &[u32] {
         &self.holders
     }

@@ -1,8 +1,8 @@
 //! How long a stream is listened to once its leader is dead. Pure: no clock, no I/O.
 //!
-//! What was written before the exit is delivered before the exit is told, however long that takes as long as it gets on.
-//! What comes later is somebody else's who holds the pipe: it is listened to until the stream ends, until nothing has
-//! come for a while, or until that has lasted too long.
+//! What was written before the exit is delivered before the exit is told, however long that takes as long as it gets
+//! on. What comes later is somebody else's who holds the pipe: it is listened to until the stream ends, until nothing
+//! has come for a while, or until that has lasted too long.
 
 use std::time::{Duration, Instant};
 

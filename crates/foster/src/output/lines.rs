@@ -50,8 +50,8 @@ impl Splitter {
         }
     }
 
-    /// A line goes on with this. Whatever is kept is never more than a line may be, and a piece is handed over only when
-    /// it is known that more follows.
+    /// A line goes on with this. Whatever is kept is never more than a line may be, and a piece is handed over only
+    /// when it is known that more follows.
     fn keep(&mut self, mut more: &[u8], take: &mut impl FnMut(Line<'_>)) {
         while self.partial.len() + more.len() > Line::MOST {
             let (now, later) = more.split_at(Line::MOST - self.partial.len());

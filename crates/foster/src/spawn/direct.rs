@@ -62,8 +62,9 @@ pub(crate) fn with_signals_blocked<T>(act: impl FnOnce() -> T) -> T {
     with_mask(!0, act)
 }
 
-/// Starts a thread that stays, with every signal blocked but one: the one by which the C library asks each thread to take
-/// part in `setuid(3)` and its like, and waits for its answer. A host whose thread blocks that too is taken at its word.
+/// Starts a thread that stays, with every signal blocked but one: the one by which the C library asks each thread to
+/// take part in `setuid(3)` and its like, and waits for its answer. A host whose thread blocks that too is taken at
+/// its word.
 pub(crate) fn start_thread(
     thread: std::thread::Builder,
     work: impl FnOnce() + Send + 'static,

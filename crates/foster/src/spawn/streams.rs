@@ -92,7 +92,8 @@ impl Streams {
         Ok(streams)
     }
 
-    /// In a terminal of its own. What is typed and what is shown is one descriptor of ours, and there is no other output.
+    /// In a terminal of its own. What is typed and what is shown is one descriptor of ours, and there is no other
+    /// output.
     fn of_terminal(command: &Command, master: &OwnedFd) -> Result<Streams, Failed> {
         let (stdin, ours) = match &command.stdin {
             None | Some(Input::HeldOpen | Input::Piped) => (None, Stdin::None),

@@ -13,9 +13,9 @@
 //! | `touch MIB` | takes so much memory and writes to it: `touched` |
 //! | `eat` | the same without end, a MiB at a time |
 //!
-//! HOW: `auto`, `sealed`, `group` or the name of a mechanism, with `+twin` `+nnp` (no new privileges), `+leave` (the leftovers
-//! stay) or `+patient` (it is stuck later), `+thread` (it is started from a thread that ends before the answer), or a
-//! level, which is required.
+//! HOW: `auto`, `sealed`, `group` or the name of a mechanism, with `+twin` `+nnp` (no new privileges), `+leave` (the
+//! leftovers stay) or `+patient` (it is stuck later), `+thread` (it is started from a thread that ends before the
+//! answer), or a level, which is required.
 //!
 //! It can be its own guard, where guards cannot be run from memory.
 
