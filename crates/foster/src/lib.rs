@@ -205,6 +205,7 @@ mod watch;
 // Handles.
 mod child;
 mod collected;
+mod easy;
 pub mod init;
 mod supervisor;
 mod survey;
