@@ -2,17 +2,22 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use memchr::memrchr;
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 use super::LogFile;
 
 impl LogFile {
     /// Opens it for the program itself, or for us. With `O_APPEND`, so that two who write to it do not overwrite each
-    /// other.
+    /// other. A pipe that nobody reads is an error, and no wait: who starts a program is not to hang.
     pub(crate) fn open(&self) -> io::Result<File> {
-        let file = OpenOptions::new().create(true).append(true).open(&self.path)?;
+        let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+        let flags = flags.bits().cast_signed();
+        let file = OpenOptions::new().create(true).append(true).custom_flags(flags).open(&self.path)?;
+        fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
         if self.truncate && file.metadata()?.is_file() {
             file.set_len(0)?;
         }
@@ -33,14 +38,17 @@ pub(crate) struct Rotating {
 impl Rotating {
     pub(crate) fn new(log: &LogFile, most: u64, keep: u32) -> io::Result<Rotating> {
         let file = log.open()?;
-        let size = file.metadata()?.len();
-        // The program may leave its directory, and so may we.
-        let path = std::path::absolute(&log.path)?;
-        Ok(Rotating { path, file, size, most, keep })
+        let metadata = file.metadata()?;
+        // The program may leave its directory, and so may we. The file itself, not a link to it: `/dev/stdout` is one,
+        // and would be renamed.
+        let path = log.path.canonicalize().or_else(|_| std::path::absolute(&log.path))?;
+        // Whoever renames `/dev/null` takes it from the whole machine.
+        let most = if metadata.is_file() { most } else { u64::MAX };
+        Ok(Rotating { path, file, size: metadata.len(), most, keep })
     }
 
     pub(crate) fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        while self.size + bytes.len() as u64 > self.most {
+        while self.size.saturating_add(bytes.len() as u64) > self.most {
             let room = usize::try_from(self.most.saturating_sub(self.size)).unwrap_or(usize::MAX);
             // After the last line that fits; a line that no file has room for is cut.
             let fits = memrchr(b'\n', &bytes[..room]).map(|at| at + 1);
@@ -59,6 +67,10 @@ impl Rotating {
     }
 
     fn begin_anew(&mut self) -> io::Result<()> {
+        // Another may have been put in its place.
+        if fs::symlink_metadata(&self.path).is_ok_and(|there| !there.is_file()) {
+            return Err(io::Error::other("what has its name is no file any more"));
+        }
         for n in (0..self.keep).rev() {
             let (from, to) = (numbered(&self.path, n), numbered(&self.path, n + 1));
             match fs::rename(from, to) {
@@ -145,6 +157,46 @@ mod tests {
         rotating.write(b"ab\n0123456789012345\nz\n").unwrap();
         let expected = [("log", "012345\nz\n"), ("log.1", "0123456789"), ("log.2", "ab\n")];
         assert_eq!(folder.files(), files(&expected));
+    }
+
+    #[test]
+    fn what_is_no_file_is_written_to_and_keeps_its_name() {
+        // It stands for `/dev/null`, which no test may risk.
+        let folder = Folder::new("rotate-device");
+        let path = folder.0.join("device");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();
+        let _reader = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let mut rotating = Rotating::new(&LogFile::truncate(&path), 10, 3).unwrap();
+        rotating.write(b"one\ntwo\nthree\nfour\nfive\n").unwrap();
+        let names: Vec<_> =
+            fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["device"]);
+        assert!(!fs::metadata(&path).unwrap().is_file());
+    }
+
+    #[test]
+    fn what_takes_the_place_of_the_file_keeps_its_name() {
+        let folder = Folder::new("rotate-replaced");
+        let path = folder.0.join("log");
+        let mut rotating = Rotating::new(&LogFile::truncate(&path), 10, 3).unwrap();
+        rotating.write(b"one\n").unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        rotating.write(b"two\nthree\n").unwrap_err();
+        assert!(path.is_dir());
+    }
+
+    #[test]
+    fn of_a_link_it_is_the_file_that_is_begun_anew() {
+        let folder = Folder::new("rotate-link");
+        fs::create_dir(folder.0.join("there")).unwrap();
+        let (link, file) = (folder.0.join("link"), folder.0.join("there/log"));
+        std::os::unix::fs::symlink("there/log", &link).unwrap();
+        let mut rotating = Rotating::new(&LogFile::truncate(&link), 10, 3).unwrap();
+        rotating.write(b"one\ntwo\nthree\n").unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_to_string(&file).unwrap(), "three\n");
+        assert_eq!(fs::read_to_string(folder.0.join("there/log.1")).unwrap(), "one\ntwo\n");
     }
 
     #[test]
