@@ -126,13 +126,13 @@ pub(crate) struct Run {
     #[arg(long, help_heading = "Streams")]
     pub(crate) append: bool,
 
-    /// Begin a new file of --stdout and --stderr before one grows over this size, such as 10M, and keep so many old
-    /// ones (3): FILE.1, FILE.2, …
-    #[arg(long, value_name = "SIZE[:KEEP]", value_parser = values::rotation, help_heading = "Streams")]
+    /// Begin a new file of --stdout and --stderr before one grows over this size, such as 10M, and keep so many old ones
+    /// (3): FILE.1, FILE.2, …
+    #[arg(long, value_name = "SIZE[:KEEP]", value_parser = values::rotation, help_heading = "Streams", allow_hyphen_values = true)]
     pub(crate) rotate: Option<Rotation>,
 
     /// Keep the output to itself, and show its last N lines if the program fails
-    #[arg(long, value_name = "N", help_heading = "Streams", allow_hyphen_values = true)]
+    #[arg(long, value_name = "N", value_parser = values::lines, help_heading = "Streams", allow_hyphen_values = true)]
     pub(crate) capture_tail: Option<usize>,
 
     /// Give the program a terminal of its own, between which and yours foster stands

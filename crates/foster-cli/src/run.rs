@@ -189,7 +189,7 @@ fn command(args: &Run, start: &Start, terminal: Option<&Terminal>) -> Result<Com
         .containment(containment(args))
         .twin(args.twin)
         .no_new_privs(args.no_new_privs);
-    command = streams::direct(command, args, terminal)?;
+    command = streams::direct(command, args, start, terminal)?;
     if let Some(level) = args.require {
         command = command.require(level);
     }

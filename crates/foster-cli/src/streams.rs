@@ -1,12 +1,15 @@
 //! Where the program's streams go, and the tail of its output that is shown if it fails.
 
+use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use foster::{Captured, Command, Input, LogFile, Output, Sink};
 
 use crate::args::Run;
-use crate::say::Volume;
+use crate::forward::Start;
+use crate::say::{Volume, plain};
 use crate::terminal::Terminal;
 use crate::typist;
 use crate::values::{Rotation, Source};
@@ -18,6 +21,7 @@ const TAIL: usize = 1 << 20;
 pub(crate) fn direct(
     mut command: Command,
     args: &Run,
+    start: &Start,
     terminal: Option<&Terminal>,
 ) -> Result<Command, String> {
     let files = args.stdout.is_some() || args.stderr.is_some();
@@ -35,7 +39,14 @@ pub(crate) fn direct(
         Source::Inherit if args.pty && !io::stdin().is_terminal() => command.stdin(Input::Inherit),
         Source::Inherit => command,
         Source::Null => command.stdin(Input::Null),
-        Source::File(path) => command.stdin(Input::file(path)),
+        // Here, and not by the library: a pipe without a writer is waited for, as a shell does.
+        Source::File(path) => {
+            let file = start.interruptibly(|| File::open(path)).map_err(|error| {
+                let (path, why) = (path.display(), plain(&error));
+                format!("--stdin: cannot open `{path}`; name a file that can be read, inherit or null: {why}")
+            })?;
+            command.stdin(Input::Descriptor(Arc::new(file.into())))
+        }
     };
     let tail = args.capture_tail.map(|_| Sink::captured_within(0, TAIL));
     let file = |path| match log_file(path, args) {

@@ -117,6 +117,11 @@ pub(crate) fn input(text: &str) -> Result<Source, String> {
     })
 }
 
+/// How many lines.
+pub(crate) fn lines(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| "write how many lines, like 20".to_string())
+}
+
 /// When a file is begun anew, and how many old ones are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rotation {
@@ -171,4 +176,38 @@ pub(crate) fn variable(text: &OsStr) -> Result<(OsString, Option<OsString>), Str
         return Err("there is no name before the =; write NAME=VALUE".to_string());
     }
     Ok((name.to_owned(), parts.next().map(OsStr::to_owned)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rotation_is_a_size_and_a_number() {
+        let cases = [
+            ("1", 1, 3),
+            ("100", 100, 3),
+            ("100B", 100, 3),
+            ("2k", 2 << 10, 3),
+            ("512K:5", 512 << 10, 5),
+            ("10M", 10 << 20, 3),
+            ("10MB:0", 10 << 20, 0),
+            ("10MiB", 10 << 20, 3),
+            ("3g:4294967295", 3 << 30, u32::MAX),
+        ];
+        for (text, bytes, keep) in cases {
+            assert_eq!(rotation(text), Ok(Rotation { bytes, keep }), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_rotation_says_what_is_one() {
+        let bad = ["", ":", ":3", "0", "0M", "M", "x", "1X", "1.5M", "-1", "+1", " 1", "1 M", "1:", "1:x"];
+        let worse =
+            ["1:-1", "1:1.5", "1:2:3", "1:4294967296", "18014398509481984K", "99999999999999999999", "1١"];
+        for text in bad.into_iter().chain(worse) {
+            let error = rotation(text).expect_err(text);
+            assert!(error.contains("512K:5"), "{text}: {error}");
+        }
+    }
 }

@@ -241,9 +241,13 @@ impl<'a> Watch<'a> {
             if typed {
                 typist.read(terminal);
             }
-            if typed || types {
-                typist.write();
-            }
+        }
+        if typed {
+            // Who types after a change of the size types at a terminal of that size: we have WINCH then, but unread.
+            self.resize();
+        }
+        if let Some(typist) = self.typist.as_mut().filter(|_| typed || types) {
+            typist.write();
         }
         if stdin_closed {
             self.other_sides.stdin = false;
