@@ -99,11 +99,18 @@ impl Prepared {
     fn start(&mut self, args: &Run, start: &Start) -> Result<Child, u8> {
         let handed = self.terminal.as_ref().is_some_and(Terminal::is_for_program) && shares_terminal(args);
         let handed = handed && !args.same_group;
+        // Before it can say that it is ready: what is typed then is typed at its own terminal.
+        if let Some(terminal) = self.terminal.as_mut().filter(|_| streams::are_typed(args)) {
+            terminal.make_raw();
+        }
         let spawned = self.command.spawn();
         // They were the program's: a pipe must not stay open because we hold it too.
         descriptors::close(&start.descriptors);
         if let Some(terminal) = self.terminal.as_mut().filter(|_| handed && spawned.is_ok()) {
             terminal.note_handed();
+        }
+        if let (Err(_), Some(terminal)) = (&spawned, &mut self.terminal) {
+            terminal.make_cooked();
         }
         spawned.map_err(|error| {
             let code = match error.kind() {

@@ -5,7 +5,8 @@ use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use foster::{Captured, Command, Input, LogFile, Output, Sink};
+use foster::{Command, Input, LogFile, Output, Sink};
+use rustix::fs::{FileType, fstat};
 
 use crate::args::Run;
 use crate::forward::Start;
@@ -69,6 +70,20 @@ pub(crate) fn direct(
     Ok(command)
 }
 
+/// Whether what is typed at our terminal is typed at one of the program's own.
+pub(crate) fn are_typed(args: &Run) -> bool {
+    args.pty && args.stdin == Source::Inherit && io::stdin().is_terminal()
+}
+
+/// Whether what the program shows in a terminal of its own goes to a pipe of ours, whose reader may go away.
+pub(crate) fn shows_to_pipe(args: &Run) -> bool {
+    let ours = args.pty && args.stdout.is_none() && args.capture_tail.is_none();
+    ours && fstat(rustix::stdio::stdout()).is_ok_and(|stat| {
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        kind == FileType::Fifo || kind == FileType::Socket
+    })
+}
+
 fn log_file(path: &Path, args: &Run) -> LogFile {
     let file = if args.append { LogFile::append(path) } else { LogFile::truncate(path) };
     match args.rotate {
@@ -81,7 +96,7 @@ fn log_file(path: &Path, args: &Run) -> LogFile {
 pub(crate) fn show_tail(args: &Run, code: u8, output: &Output) {
     let Some(most) = args.capture_tail.filter(|_| code != 0) else { return };
     for captured in [&output.stdout, &output.stderr] {
-        let (lines, left_out) = last_lines(captured, most);
+        let (lines, left_out) = last_lines(captured.bytes(), captured.omitted(), most);
         if left_out > 0 {
             let said = format_args!("{left_out} bytes of its output left out before these");
             args.volume().say(Volume::Normal, said);
@@ -94,14 +109,41 @@ pub(crate) fn show_tail(args: &Run, code: u8, output: &Output) {
     }
 }
 
-/// The last lines, and how many bytes come before them.
-fn last_lines(captured: &Captured, most: usize) -> (&[u8], u64) {
-    let bytes = captured.bytes();
+/// The last lines, and how many bytes come before them, with those that are not there any more.
+fn last_lines(bytes: &[u8], omitted: u64, most: usize) -> (&[u8], u64) {
     let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     let feeds = text.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n');
     let from = match most {
         0 => bytes.len(),
         _ => feeds.map(|(at, _)| at + 1).nth(most - 1).unwrap_or(0),
     };
-    (&bytes[from..], captured.omitted() + from as u64)
+    (&bytes[from..], omitted + from as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_are_as_many_and_the_rest_is_counted() {
+        let cases: &[(&str, usize, &str, u64)] = &[
+            ("", 0, "", 0),
+            ("", 3, "", 0),
+            ("a\nb\nc\n", 0, "", 6),
+            ("a\nb\nc\n", 1, "c\n", 4),
+            ("a\nb\nc\n", 2, "b\nc\n", 2),
+            ("a\nb\nc\n", 3, "a\nb\nc\n", 0),
+            ("a\nb\nc\n", usize::MAX, "a\nb\nc\n", 0),
+            ("a\nb\nc", 1, "c", 4),
+            ("a\nb\nc", 2, "b\nc", 2),
+            ("\n", 1, "\n", 0),
+            ("\n\n", 1, "\n", 1),
+            ("a", 1, "a", 0),
+        ];
+        for (text, most, shown, before) in cases {
+            let (lines, left_out) = last_lines(text.as_bytes(), 0, *most);
+            assert_eq!((lines, left_out), (shown.as_bytes(), *before), "{text:?}, {most}");
+            assert_eq!(last_lines(text.as_bytes(), 100, *most).1, 100 + before, "{text:?}, {most}");
+        }
+    }
 }

@@ -94,6 +94,8 @@ impl Ledger {
 #[derive(Debug)]
 struct OtherSides {
     stdin: bool,
+    /// Of a program in a terminal of its own, which no SIGPIPE reaches.
+    stdout: bool,
     terminal: bool,
 }
 
@@ -102,7 +104,7 @@ impl<'a> Watch<'a> {
         args: &'a Run,
         start: &'a Start,
         child: Child,
-        mut prepared: Prepared,
+        prepared: Prepared,
         writer: Option<EventWriter>,
     ) -> Watch<'a> {
         let mut events = child.events();
@@ -127,9 +129,6 @@ impl<'a> Watch<'a> {
         volume.say(if fell { Volume::Normal } else { Volume::Verbose }, how);
         let keys = child.take_stdin().filter(|_| args.pty);
         let typist = keys.and_then(|keys| Typist::new(keys).ok());
-        if let (Some(_), Some(terminal)) = (&typist, &mut prepared.terminal) {
-            terminal.make_raw();
-        }
         Watch {
             args,
             start,
@@ -144,6 +143,7 @@ impl<'a> Watch<'a> {
             paused: false,
             other_sides: OtherSides {
                 stdin: args.stop_on_stdin_eof,
+                stdout: streams::shows_to_pipe(args),
                 // Under nohup a hang-up is no order.
                 terminal: prepared.terminal.is_some() && !start.signals.ignores(Signal::HUP),
             },
@@ -191,7 +191,7 @@ impl<'a> Watch<'a> {
 
     /// Until a signal arrives, the library has news, or the other side of stdin or of the terminal has gone.
     fn sleep(&mut self) {
-        let stdin = rustix::stdio::stdin();
+        let (stdin, stdout) = (rustix::stdio::stdin(), rustix::stdio::stdout());
         let mut watched = vec![
             PollFd::new(&self.prepared.inbox, PollFlags::IN),
             PollFd::new(&self.prepared.bell.0.0, PollFlags::IN),
@@ -200,6 +200,10 @@ impl<'a> Watch<'a> {
         let other_side = PollFlags::RDHUP;
         let stdin_at = self.other_sides.stdin.then(|| {
             watched.push(PollFd::new(&stdin, other_side));
+            watched.len() - 1
+        });
+        let stdout_at = self.other_sides.stdout.then(|| {
+            watched.push(PollFd::new(&stdout, PollFlags::empty()));
             watched.len() - 1
         });
         let terminal = self
@@ -234,6 +238,7 @@ impl<'a> Watch<'a> {
         let closed = PollFlags::HUP | PollFlags::ERR | PollFlags::RDHUP;
         let is_closed = |at: Option<usize>| at.is_some_and(|at| watched[at].revents().intersects(closed));
         let (stdin_closed, terminal_closed) = (is_closed(stdin_at), is_closed(terminal_at));
+        let stdout_closed = is_closed(stdout_at);
         if let (Some(typist), Some(terminal)) = (&mut self.typist, &mut self.prepared.terminal) {
             if behind {
                 terminal.make_raw();
@@ -252,6 +257,11 @@ impl<'a> Watch<'a> {
         if stdin_closed {
             self.other_sides.stdin = false;
             self.volume.say(Volume::Verbose, "standard input was closed");
+            self.stop(None);
+        }
+        if stdout_closed {
+            self.other_sides.stdout = false;
+            self.volume.say(Volume::Verbose, "nobody reads the output any more");
             self.stop(None);
         }
         if terminal_closed {
