@@ -177,9 +177,10 @@ impl LogFile {
         LogFile { truncate: true, ..LogFile::append(path) }
     }
 
-    /// Begins a new file before this one grows over `bytes`, where that can be between two lines: `log` becomes
-    /// `log.1`, `log.1` becomes `log.2`, and so on; `keep` old ones are kept. Such a file is written by the library
-    /// and not by the program, so that the program never has to know. By default a file is not rotated.
+    /// Begins a new file before this one grows over `bytes`, between two lines where that can be: `log` becomes `log.1`,
+    /// `log.1` becomes `log.2`, and so on; `keep` old ones are kept. Such a file is written by the library and not by the
+    /// program, so that the program never has to know. A link is followed to its file. What is no regular file, such as
+    /// `/dev/null`, is written to and never renamed. By default a file is not rotated.
     pub fn rotate(mut self, bytes: u64, keep: u32) -> LogFile {
         self.rotate = Some((bytes.max(1), keep));
         self

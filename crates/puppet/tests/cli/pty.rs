@@ -243,7 +243,8 @@ fn a_long_paste_into_a_program_that_reads_late_is_whole() {
     );
     let mut terminal = alone("", &["sh", "-c", &script]);
     terminal.expect("started");
-    let text: String = (0..MANY / 8).map(|n| format!("{n:07}\n")).collect();
+    let lines: Vec<String> = (0..MANY / 8).map(|n| format!("{n:07}\n")).collect();
+    let text = lines.concat();
     std::thread::scope(|scope| {
         scope.spawn(|| terminal.type_keys(&text));
         fs::write(&go, "").expect("written");
@@ -264,7 +265,7 @@ fn a_paste_that_nobody_reads_does_not_keep_foster_from_its_signals() {
         let terminal = &terminal;
         scope.spawn(move || {
             let typed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                terminal.type_keys(&"x".repeat(1 << 20))
+                terminal.type_keys(&"x".repeat(1 << 20));
             }));
             drop(typed);
         });

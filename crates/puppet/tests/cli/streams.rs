@@ -85,7 +85,8 @@ fn a_pipe_without_a_writer_is_waited_for_and_foster_can_be_ended_meanwhile() {
 #[test]
 fn both_streams_to_one_file_stay_in_order() {
     let folder = scratch("one-file");
-    let lines: String = (1..=200).map(|n| format!("out {n}\nerr {n}\n")).collect();
+    let lines: Vec<String> = (1..=200).map(|n| format!("out {n}\nerr {n}\n")).collect();
+    let lines = lines.concat();
     let script = format!("{} quiet alternate 200", program().display());
     for options in ["--stdout log --stderr log", "--stdout log --stderr log --rotate 1M"] {
         let output = sh(&folder, options, &script);
