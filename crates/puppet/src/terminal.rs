@@ -8,6 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::Errno;
+
 use crate::{DEADLINE, pty};
 
 /// A real terminal with a program in it that leads its session.
@@ -62,6 +66,28 @@ impl Terminal {
     #[track_caller]
     pub fn type_keys(&self, keys: &str) {
         (&self.keyboard).write_all(keys.as_bytes()).expect("the terminal takes keys");
+    }
+
+    /// Types until nobody takes more, or a megabyte. Returns how much it was, in bytes. A write that waited would wait
+    /// for ever: it is not woken when all who have the terminal die.
+    #[track_caller]
+    pub fn type_what_fits(&self) -> usize {
+        let flags = fcntl_getfl(&self.keyboard).expect("it is open");
+        fcntl_setfl(&self.keyboard, flags | OFlags::NONBLOCK).expect("it is open");
+        let patience = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
+        let mut typed = 0;
+        while typed < 1 << 20 {
+            match rustix::io::write(&self.keyboard, &[b'x'; 512]) {
+                Ok(n) => typed += n,
+                Err(Errno::AGAIN) => {
+                    if poll(&mut [PollFd::new(&self.keyboard, PollFlags::OUT)], Some(&patience)) == Ok(0) {
+                        break;
+                    }
+                }
+                Err(error) => panic!("the terminal takes keys: {error}"),
+            }
+        }
+        typed
     }
 
     /// See [`Transcript::expect`].
