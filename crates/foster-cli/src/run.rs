@@ -99,8 +99,9 @@ impl Prepared {
     fn start(&mut self, args: &Run, start: &Start) -> Result<Child, u8> {
         let handed = self.terminal.as_ref().is_some_and(Terminal::is_for_program) && shares_terminal(args);
         let handed = handed && !args.same_group;
-        // Before it can say that it is ready: what is typed then is typed at its own terminal.
-        if let Some(terminal) = self.terminal.as_mut().filter(|_| streams::are_typed(args)) {
+        // Before it can say that it is ready: what is typed then is typed at its own terminal, which it may open
+        // whatever its input is.
+        if let Some(terminal) = self.terminal.as_mut().filter(|_| args.pty) {
             terminal.make_raw();
         }
         let spawned = self.command.spawn();

@@ -70,11 +70,6 @@ pub(crate) fn direct(
     Ok(command)
 }
 
-/// Whether what is typed at our terminal is typed at one of the program's own.
-pub(crate) fn are_typed(args: &Run) -> bool {
-    args.pty && args.stdin == Source::Inherit && io::stdin().is_terminal()
-}
-
 /// Whether what the program shows in a terminal of its own goes to a pipe of ours, whose reader may go away.
 pub(crate) fn shows_to_pipe(args: &Run) -> bool {
     let ours = args.pty && args.stdout.is_none() && args.capture_tail.is_none();
