@@ -33,13 +33,15 @@ pub(crate) struct Typist {
     waiting: Vec<u8>,
     /// More may be typed.
     reads: bool,
+    /// It was in front when it last looked.
+    pub(crate) in_front: bool,
 }
 
 impl Typist {
     pub(crate) fn new(keys: ChildStdin) -> io::Result<Typist> {
         // The library, which has it too, looks before it reads.
         fcntl_setfl(&keys, fcntl_getfl(&keys)? | OFlags::NONBLOCK)?;
-        Ok(Typist { keys, waiting: Vec::new(), reads: true })
+        Ok(Typist { keys, waiting: Vec::new(), reads: true, in_front: false })
     }
 
     /// Whether more may be typed, and there is room for it.

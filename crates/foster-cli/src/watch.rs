@@ -189,8 +189,24 @@ impl<'a> Watch<'a> {
         self.finish(end.as_ref().err().map_or(&[], Stuck::pids))
     }
 
+    /// Whether what is typed at our terminal is for the program's. Who comes back in front takes its keys again.
+    fn is_at_work(&mut self) -> bool {
+        let (Some(typist), Some(terminal)) = (&mut self.typist, &mut self.prepared.terminal) else {
+            return false;
+        };
+        let front = terminal.is_ours();
+        if front && !std::mem::replace(&mut typist.in_front, front) {
+            terminal.make_raw();
+            self.resize();
+        } else {
+            typist.in_front = front;
+        }
+        front
+    }
+
     /// Until a signal arrives, the library has news, or the other side of stdin or of the terminal has gone.
     fn sleep(&mut self) {
+        let front = self.is_at_work();
         let (stdin, stdout) = (rustix::stdio::stdin(), rustix::stdio::stdout());
         let mut watched = vec![
             PollFd::new(&self.prepared.inbox, PollFlags::IN),
@@ -216,7 +232,6 @@ impl<'a> Watch<'a> {
             watched.len() - 1
         });
         let at_work = self.typist.as_ref().zip(self.prepared.terminal.as_ref());
-        let front = at_work.is_some_and(|(_, terminal)| terminal.is_ours());
         let (typed_at, typing_at) = at_work.map_or((None, None), |(typist, terminal)| {
             let mut add = |wanted: bool, descriptor, flags| {
                 wanted.then(|| {
@@ -239,13 +254,8 @@ impl<'a> Watch<'a> {
         let is_closed = |at: Option<usize>| at.is_some_and(|at| watched[at].revents().intersects(closed));
         let (stdin_closed, terminal_closed) = (is_closed(stdin_at), is_closed(terminal_at));
         let stdout_closed = is_closed(stdout_at);
-        if let (Some(typist), Some(terminal)) = (&mut self.typist, &mut self.prepared.terminal) {
-            if behind {
-                terminal.make_raw();
-            }
-            if typed {
-                typist.read(terminal);
-            }
+        if let (true, Some(typist), Some(terminal)) = (typed, &mut self.typist, &self.prepared.terminal) {
+            typist.read(terminal);
         }
         if typed {
             // Who types after a change of the size types at a terminal of that size: we have WINCH then, but unread.
