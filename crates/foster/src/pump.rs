@@ -328,7 +328,7 @@ impl Pump {
                     return Turn::Idle;
                 }
             }
-            match self.read(io, &source, waits) {
+            match self.read(io, &source, waits, wake) {
                 // EIO: nobody has the terminal open any more.
                 Ok(0) | Err(Errno::IO) => {
                     self.end(io, wake);
@@ -376,7 +376,13 @@ impl Pump {
     }
 
     /// Reads once, and hands on what came.
-    fn read(&self, io: &mut Io, source: &OwnedFd, waits: bool) -> Result<usize, Errno> {
+    fn read<'a>(
+        &'a self,
+        io: &mut Io,
+        source: &OwnedFd,
+        waits: bool,
+        wake: &mut Wake<'a>,
+    ) -> Result<usize, Errno> {
         if self.terminal && !is_ready(source) {
             // Its descriptor is shared with whoever types, and blocks.
             return Err(Errno::AGAIN);
@@ -396,7 +402,14 @@ impl Pump {
                 recorder.record(bytes);
             }
             if self.streamed {
-                self.reader.queue.push(self.stream, bytes);
+                let woken = self.reader.queue.push(self.stream, bytes);
+                if io.slow {
+                    // At once, since the others may take their time: on a thread of its own no lock is held that a
+                    // reader needs. Else it may be the run's, of whoever notices the exit.
+                    drop(woken);
+                } else {
+                    wake.and(woken);
+                }
             }
         }
         if n > 0 {

@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "ptrace(2), which no crate of the workspace wraps")]
 
 use std::future::Future;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::Command as Process;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -254,6 +254,59 @@ fn a_subscriber_may_use_the_child() {
         });
         told.recv_timeout(DEADLINE).expect("the orders return");
         within(&stage.child().gone());
+    });
+}
+
+#[test]
+fn a_waker_that_output_wakes_may_use_the_child() {
+    struct Busy(mpsc::Sender<()>, Mutex<mpsc::Receiver<()>>);
+
+    impl Wake for Busy {
+        fn wake(self: Arc<Self>) {
+            self.0.send(()).expect("somebody listens");
+            _ = self.1.lock().expect("no panic").recv_timeout(2 * DEADLINE);
+        }
+    }
+
+    struct Asks(Child, mpsc::Sender<()>);
+
+    impl Wake for Asks {
+        fn wake(self: Arc<Self>) {
+            _ = self.0.signal(Signal::USR1);
+            _ = self.0.try_wait();
+            drop(self.0.stop_now());
+            self.1.send(()).expect("somebody listens");
+        }
+    }
+
+    alone(|| {
+        let command = Command::shell("read line; echo $line").containment(Containment::Group);
+        let child = command.stdin(Input::Piped).stdout(Sink::Streamed).spawn().expect("it starts");
+        let leader = Actor::of(child.pid().expect("it runs"));
+        let chunks = Box::leak(Box::new(child.take_chunks().expect("streamed")));
+        let (tell, told) = mpsc::channel();
+        leave(chunks.next_chunk(), &Arc::new(Asks(child.clone(), tell)).into());
+
+        // Nobody but the order can learn of the output and of the exit.
+        let (tell_busy, busy) = mpsc::channel();
+        let (release, released) = mpsc::channel();
+        let first = forgotten("trap-exit USR1 0 wait");
+        leave(first.child().exited(), &Arc::new(Busy(tell_busy, Mutex::new(released))).into());
+        first.leader().signal(Signal::USR1);
+        busy.recv_timeout(DEADLINE).expect("the engine wakes who waits");
+        child.take_stdin().expect("piped").write_all(b"hello\n").expect("it reads");
+        leader.dies();
+
+        let (tell_back, back) = mpsc::channel();
+        let ours = child.clone();
+        thread::spawn(move || {
+            drop(ours.kill());
+            tell_back.send(()).expect("somebody listens");
+        });
+        told.recv_timeout(DEADLINE).expect("the waker returns");
+        back.recv_timeout(DEADLINE).expect("the order returns");
+        release.send(()).expect("the engine listens");
+        assert_eq!(within(&child.gone()).status, Status::Exited(0));
     });
 }
 

@@ -34,17 +34,18 @@ impl Queue {
         self.0.change(|waiting| waiting.open -= 1).1
     }
 
-    pub(crate) fn push(&self, stream: Stream, bytes: &[u8]) {
+    /// Whoever was waiting is woken by the caller, who knows which locks he holds.
+    pub(crate) fn push(&self, stream: Stream, bytes: &[u8]) -> Wake<'_> {
         if bytes.is_empty() {
-            return;
+            return Wake::default();
         }
-        // Its reader's waker is run with the stream held, which no reader needs.
-        drop(self.0.change(|waiting| {
+        let ((), wake) = self.0.change(|waiting| {
             if !waiting.unread {
                 waiting.bytes += bytes.len();
                 waiting.chunks.push_back(Chunk { stream, bytes: bytes.to_vec() });
             }
-        }));
+        });
+        wake
     }
 
     pub(crate) fn is_full(&self) -> bool {
