@@ -413,7 +413,13 @@ impl Pump {
             }
         }
         if n > 0 {
-            io.outlets.retain_mut(|outlet| outlet.take(bytes));
+            // Many short lines come at once, each of which may take its time.
+            let gets_on = || self.moment().drain.came(Instant::now());
+            io.outlets.retain_mut(|outlet| {
+                let more = outlet.take(bytes, gets_on);
+                gets_on();
+                more
+            });
         }
         Ok(n)
     }

@@ -133,6 +133,21 @@ fn f4_each_piece_may_take_its_time_and_all_together_longer_than_the_drain() {
 }
 
 #[test]
+fn f4_each_line_may_take_its_time_and_all_that_come_at_once_longer_than_the_drain() {
+    // All in the pipe, and read at once, when it exits.
+    let taken = Arc::new(AtomicUsize::new(0));
+    let ours = taken.clone();
+    let sink = Sink::lines(move |_| {
+        thread::sleep(Duration::from_millis(40));
+        ours.fetch_add(1, Ordering::Relaxed);
+    });
+    let command = puppet("quiet lines 100").drain(Duration::ZERO).drain_max(Duration::from_secs(2));
+    let child = command.stdout(sink).spawn().expect("it starts");
+    assert!(child.wait_timeout(DEADLINE).expect("it gets on").success());
+    assert_eq!(taken.load(Ordering::Relaxed), 100);
+}
+
+#[test]
 fn f4_a_slow_reader_gets_it_all() {
     let child = puppet("quiet pattern 3000000").stdout(Sink::Streamed).spawn().expect("it starts");
     let mut pattern = Pattern::default();

@@ -28,11 +28,18 @@ impl Outlet {
         Outlet::Descriptor(descriptor.into())
     }
 
-    /// Hands it on. `false`: it takes no more.
-    pub(crate) fn take(&mut self, bytes: &[u8]) -> bool {
+    /// Hands it on, and says so after each line. `false`: it takes no more.
+    pub(crate) fn take(&mut self, bytes: &[u8], took: impl Fn()) -> bool {
         match self {
             Outlet::Lines(function, splitter) => {
-                if !survives(|| splitter.split(bytes, &mut *locked(&function.0))) {
+                let hand_on = || {
+                    let function = &mut *locked(&function.0);
+                    splitter.split(bytes, |line| {
+                        function(line);
+                        took();
+                    });
+                };
+                if !survives(hand_on) {
                     *self = Outlet::Deaf;
                 }
                 true
