@@ -45,6 +45,8 @@ pub(crate) struct Plan {
     pub(crate) terminal: bool,
     pub(crate) capture: Option<Capture>,
     pub(crate) streamed: bool,
+    /// It also goes to `/dev/null`, which takes it for ever.
+    pub(crate) dropped: bool,
     /// Whatever may be slow.
     pub(crate) outlets: Vec<Outlet>,
 }
@@ -67,6 +69,8 @@ pub(crate) struct Pump {
     stream: Stream,
     terminal: bool,
     streamed: bool,
+    /// It has nobody but outlets, so that the program is to know when the last of them is gone.
+    only_outlets: bool,
     /// What wakes its thread, while it has one.
     poke: Mutex<Option<Arc<OwnedFd>>>,
     /// What it reads, for whoever may not wait until it has been read.
@@ -134,7 +138,7 @@ const TERMINAL: usize = 128 << 10;
 impl Pump {
     /// Begins to read.
     pub(crate) fn start(reader: Reader, plan: Plan) -> io::Result<Arc<Pump>> {
-        let Plan { stream, source, terminal, capture, streamed, outlets } = plan;
+        let Plan { stream, source, terminal, capture, streamed, dropped, outlets } = plan;
         let (engine, id, slow) = (reader.engine, reader.engine.new_id(), !outlets.is_empty());
         reader.board.will_read(stream);
         if streamed {
@@ -152,12 +156,14 @@ impl Pump {
             left_alone: false,
         };
         let moment = Moment { drain: reader.drain, lags: false, asked: 0, finished: false, queued: None };
+        let only_outlets = slow && capture.is_none() && !streamed && !dropped;
         let pump = Arc::new_cyclic(|me| Pump {
             id,
             reader,
             stream,
             terminal,
             streamed,
+            only_outlets,
             poke: Mutex::new(None),
             source: Arc::downgrade(&source),
             me: me.clone(),
@@ -364,7 +370,7 @@ impl Pump {
                     return Turn::Ended;
                 }
             }
-            if io.slow && io.outlets.is_empty() && !self.streamed && self.recorder().is_none() {
+            if self.only_outlets && io.outlets.is_empty() {
                 // Nobody takes it any more: the program is to know, as in any pipeline.
                 self.end(io, wake);
                 return Turn::Ended;

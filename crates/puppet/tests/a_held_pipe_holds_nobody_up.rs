@@ -2,6 +2,7 @@
 //! longer than the drain; and nobody kills him by closing the pipe.
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
@@ -248,6 +249,26 @@ fn f3_a_daemon_that_writes_faster_than_anybody_reads_holds_nobody_up() {
                 actor.dies();
             }
         }
+    }
+}
+
+#[test]
+fn whoever_holds_it_still_does_not_die_of_a_sink_that_has_ended() {
+    for kept in [Sink::captured(), Sink::Null] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let log = scratch("ended-sink").join("log");
+        let line = "while :; do echo more || exit; echo more >>\"$LOG\"; sleep 0.01; done & echo hi";
+        let command = Command::shell(line).env("LOG", &log).leftovers(Leftovers::Leave);
+        let sink = kept.and(Sink::from(OwnedFd::from(writer)));
+        let command = command.drain_max(Duration::from_millis(200)).stdout(sink).stderr(Sink::Null);
+        let child = command.spawn().expect("it starts");
+        let output = child.output().wait_timeout(DEADLINE).expect("it is cut off");
+        let talker = talker(&output.exit);
+        let so_far = || fs::read_to_string(&log).map_or(0, |text| text.len());
+        let before = so_far();
+        eventually("he talks on", so_far, |now| *now > before + 50);
+        assert!(output.success() && talker.0[0].alive());
     }
 }
 

@@ -151,7 +151,8 @@ impl Streams {
         sink: &Sink,
         log: &mut Option<Log>,
     ) -> Result<(), Failed> {
-        let mut plan = Plan { stream, source, terminal, capture: None, streamed: false, outlets: Vec::new() };
+        let (capture, streamed, dropped, outlets) = (None, false, false, Vec::new());
+        let mut plan = Plan { stream, source, terminal, capture, streamed, dropped, outlets };
         self.hand_on(&mut plan, sink, log)?;
         self.ours.plans.push(plan);
         Ok(())
@@ -159,7 +160,10 @@ impl Streams {
 
     fn hand_on(&mut self, plan: &mut Plan, sink: &Sink, log: &mut Option<Log>) -> Result<(), Failed> {
         let outlet = match sink {
-            Sink::Null => return Ok(()),
+            Sink::Null => {
+                plan.dropped = true;
+                return Ok(());
+            }
             Sink::Captured(capture) => {
                 let known = plan.capture.unwrap_or(Capture { head: 0, tail: 0 });
                 plan.capture =
