@@ -2,7 +2,7 @@
 
 use crate::error::short;
 use crate::output::capture;
-use crate::{Command, Error, ErrorKind, Exit, Input, Output, Sink};
+use crate::{Child, Command, Error, ErrorKind, Exit, Input, Output, Sink};
 
 impl Command {
     /// Runs it, and waits for its exit. What it leaves behind is killed, or what the policy says.
@@ -17,7 +17,7 @@ impl Command {
     ///
     /// As for [`spawn`](Command::spawn). An exit with another code than 0 is none.
     pub fn status(&self) -> Result<Exit, Error> {
-        Ok(self.spawn()?.wait())
+        Ok(self.spawn_alone()?.wait())
     }
 
     /// As [`status`](Command::status), for a task of any runtime. When the future is dropped, the tree is killed.
@@ -26,7 +26,7 @@ impl Command {
     ///
     /// As for [`spawn`](Command::spawn).
     pub async fn status_async(&self) -> Result<Exit, Error> {
-        Ok(self.spawn()?.exited().await)
+        Ok(self.spawn_alone()?.exited().await)
     }
 
     /// Runs it, and waits for its exit and for what it wrote: the first and the last 4 MiB of each stream, unless
@@ -49,7 +49,7 @@ impl Command {
     ///
     /// As for [`spawn`](Command::spawn). An exit with another code than 0 is none.
     pub fn output(&self) -> Result<Output, Error> {
-        Ok(self.captured().spawn()?.output().wait())
+        Ok(self.captured().spawn_alone()?.output().wait())
     }
 
     /// As [`output`](Command::output), for a task of any runtime. When the future is dropped, the tree is killed.
@@ -58,7 +58,7 @@ impl Command {
     ///
     /// As for [`spawn`](Command::spawn).
     pub async fn output_async(&self) -> Result<Output, Error> {
-        Ok(self.captured().spawn()?.output().await)
+        Ok(self.captured().spawn_alone()?.output().await)
     }
 
     /// Runs it, and returns what it wrote to its output, if it ended by itself with code 0. Its input is empty, and its
@@ -79,7 +79,7 @@ impl Command {
     /// another way, and [`ErrorKind::BadOutput`](crate::ErrorKind::BadOutput) if its output is not UTF-8, or more
     /// than is kept: 8 MiB, unless [`stdout`](Command::stdout) says something else.
     pub fn read_to_string(&self) -> Result<String, Error> {
-        let output = self.reading().spawn()?.output().wait();
+        let output = self.reading().spawn_alone()?.output().wait();
         self.text_of(output)
     }
 
@@ -90,8 +90,15 @@ impl Command {
     ///
     /// As for [`read_to_string`](Command::read_to_string).
     pub async fn read_to_string_async(&self) -> Result<String, Error> {
-        let output = self.reading().spawn()?.output().await;
+        let output = self.reading().spawn_alone()?.output().await;
         self.text_of(output)
+    }
+
+    /// Starts it for somebody who hands its handle to nobody: what is streamed, nobody will take.
+    fn spawn_alone(&self) -> Result<Child, Error> {
+        let child = self.spawn()?;
+        drop(child.take_chunks());
+        Ok(child)
     }
 
     /// With the defaults of [`output`](Command::output).

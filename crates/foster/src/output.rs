@@ -21,7 +21,8 @@ pub use capture::Captured;
 ///
 /// `Inherit`, `Null`, `Piped`, a `Descriptor`, and a `File` that is not rotated are given to the program itself: nobody
 /// stands between. What must be looked at is read by the library's own threads, whether or not anybody waits: a program
-/// never stalls because nobody asked for its output. What is slow, slows only its own program.
+/// never stalls because nobody asked for its output, but for what is `Piped` or `Streamed`. What is slow, slows only its
+/// own program.
 ///
 /// ```
 /// use foster::{Command, Sink};
@@ -51,7 +52,8 @@ pub enum Sink {
     /// Kept in memory, within bounds: [`Child::output`](crate::Child::output).
     Captured(Capture),
     /// To the caller, as it comes: [`Child::take_lines`](crate::Child::take_lines) or
-    /// [`take_chunks`](crate::Child::take_chunks), to read in a thread or in a task.
+    /// [`take_chunks`](crate::Child::take_chunks), to read in a thread or in a task. While nobody takes it, 256 KiB
+    /// wait, and then the program; where nobody can, as in [`Command::status`](crate::Command::status), it is dropped.
     Streamed,
     /// To a function that is called with each line; [`Sink::lines`].
     Lines(OnLine),

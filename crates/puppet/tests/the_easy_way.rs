@@ -44,6 +44,17 @@ fn a_status_is_the_exit() {
 }
 
 #[test]
+fn what_nobody_can_take_holds_nobody_up() {
+    let command = puppet("quiet pattern 2000000").stdout(Sink::Streamed).timeout(DEADLINE);
+    for exit in each_way(|| command.status(), || command.status_async()) {
+        assert_eq!(exit.expect("it starts").status, Status::Exited(0));
+    }
+    for output in each_way(|| command.output(), || command.output_async()) {
+        assert_eq!(output.expect("it starts").exit.status, Status::Exited(0));
+    }
+}
+
+#[test]
 fn a_string_is_the_output_of_who_ended_well() {
     let command = Command::shell("printf '\\303\\251t\\303\\251'; echo; [ -z \"$(cat)\" ]");
     for text in each_way(|| command.read_to_string(), || command.read_to_string_async()) {
