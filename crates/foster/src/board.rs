@@ -163,10 +163,20 @@ impl Drop for Wake<'_> {
         }
         // One that panics must not take the engine, or the others, with it.
         for waker in self.tasks.drain(..) {
-            _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+            survives(|| waker.wake());
         }
         for (run, event) in self.log.drain(..) {
-            _ = catch_unwind(|| debug!(run = &*run, event = ?event.kind, "event"));
+            survives(|| debug!(run = &*run, event = ?event.kind, "event"));
         }
     }
+}
+
+/// Runs somebody else's code. Says whether it did not panic.
+pub(crate) fn survives(act: impl FnOnce()) -> bool {
+    let Err(panic) = catch_unwind(AssertUnwindSafe(act)) else { return true };
+    // What it panics with is somebody else's too, and may panic when it is dropped. What that panics with is kept.
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        std::mem::forget(again);
+    }
+    false
 }

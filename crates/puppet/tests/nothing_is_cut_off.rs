@@ -221,6 +221,33 @@ fn f4_a_function_that_panics_is_left_out_and_the_run_goes_on() {
 }
 
 #[test]
+fn f4_what_a_function_owns_or_panics_with_may_panic_when_it_is_dropped() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            assert!(thread::panicking(), "dropped");
+        }
+    }
+    let (owned, owned_by_who_panics) = (Bomb, Bomb);
+    let sinks = [
+        Sink::chunks(move |_| _ = &owned),
+        Sink::chunks(move |_| {
+            _ = &owned_by_who_panics;
+            panic!("on purpose");
+        }),
+        Sink::chunks(|_| std::panic::panic_any(Bomb)),
+    ];
+    for sink in sinks {
+        let command = puppet("quiet pattern 1000000").stdout(sink.and(Sink::captured()));
+        let child = command.spawn().expect("it starts");
+        // So that the run has the last of it.
+        drop(command);
+        let output = child.output().wait_timeout(DEADLINE).expect("it is read to its end");
+        assert!(output.success() && output.stdout.drained() && output.stdout.total() == 1_000_000);
+    }
+}
+
+#[test]
 fn f4_a_program_does_not_stall_because_nobody_asks() {
     // Much more than any pipe holds, and nobody waits or reads; only the process is looked at.
     let sinks: [fn() -> Sink; 4] = [

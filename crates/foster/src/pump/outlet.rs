@@ -3,11 +3,11 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::event::{PollFd, PollFlags, poll};
 
+use crate::board::survives;
 use crate::output::lines::Splitter;
 use crate::output::log_file::Rotating;
 use crate::output::{OnChunk, OnLine};
@@ -40,13 +40,13 @@ impl Outlet {
                     });
                 };
                 if !survives(hand_on) {
-                    *self = Outlet::Deaf;
+                    self.deafen();
                 }
                 true
             }
             Outlet::Chunks(function) => {
                 if !survives(|| locked(&function.0)(bytes)) {
-                    *self = Outlet::Deaf;
+                    self.deafen();
                 }
                 true
             }
@@ -65,21 +65,21 @@ impl Outlet {
         if let Outlet::Lines(function, splitter) = self
             && !survives(|| splitter.finish(&mut *locked(&function.0)))
         {
-            *self = Outlet::Deaf;
+            self.deafen();
         }
     }
 
     /// Nothing more comes.
-    pub(crate) fn finish(self) {
-        if let Outlet::Lines(function, mut splitter) = self {
-            survives(|| splitter.finish(&mut *locked(&function.0)));
-        }
+    pub(crate) fn finish(mut self) {
+        self.break_line();
+        self.deafen();
     }
-}
 
-/// Runs somebody else's code. Says whether it did not panic.
-fn survives(act: impl FnOnce()) -> bool {
-    catch_unwind(AssertUnwindSafe(act)).is_ok()
+    /// What the function owns may be dropped with that, and is somebody else's.
+    fn deafen(&mut self) {
+        let was = std::mem::replace(self, Outlet::Deaf);
+        survives(|| drop(was));
+    }
 }
 
 fn locked<T: ?Sized>(of: &Mutex<T>) -> MutexGuard<'_, T> {
