@@ -59,6 +59,16 @@ impl Start {
         set_mask(ALL);
         done
     }
+
+    /// Does something that may wait for somebody else, when there is nothing left that could be asked to end: who
+    /// wants foster to end ends it. A pipe that nobody reads does not.
+    pub(crate) fn mortally<T>(act: impl FnOnce() -> T) -> T {
+        let ends = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP];
+        set_mask(ends.iter().fold(ALL, |mask, signal| mask & !(1 << (signal.number() - 1))));
+        let done = act();
+        set_mask(ALL);
+        done
+    }
 }
 
 /// The kernel's set of signals. The C library's leaves out the two that it uses itself, and those are sent too.

@@ -508,14 +508,16 @@ impl<'a> Watch<'a> {
         if let Some(terminal) = &mut self.prepared.terminal {
             terminal.make_cooked();
         }
-        if let Some(output) = output {
-            streams::show_tail(self.args, code, &output);
-        }
         if let Some(report) = &self.prepared.report {
             report.end(&self.child, self.pid, code, exit.as_ref(), stuck);
         }
         if let Some(writer) = self.writer {
             writer.finish();
+        }
+        if let Some(output) = output {
+            // What came until now was meant for the program.
+            while self.prepared.inbox.next().is_some() {}
+            Start::mortally(|| streams::show_tail(self.args, code, &output));
         }
         if let Some(exit) = exit
             && let Status::Signaled { signal: signal @ (Signal::INT | Signal::QUIT), .. } = exit.status

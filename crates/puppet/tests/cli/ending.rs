@@ -201,3 +201,24 @@ fn waiting_costs_no_processor_time() {
     send(&stage, Signal::TERM);
     stage.exit();
 }
+
+/// Nothing is left then that could be asked to end, so it is foster that is meant.
+#[test]
+fn a_tail_that_nobody_reads_does_not_keep_foster_from_ending() {
+    let mut foster = StdCommand::new(foster())
+        .args(["run", "--capture-tail", "100000", "--", "sh", "-c", "seq 50000; exit 3"])
+        .stdin(StdStdio::null())
+        .stderr(StdStdio::piped())
+        .spawn()
+        .expect("foster starts");
+    let unread = foster.stderr.take();
+    let pid = foster.id();
+    // It is in the middle of its write, and the pipe is full.
+    let place = || std::fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
+    eventually("it waits for its reader", place, |place| place.contains("pipe_write"));
+    let pid = rustix::process::Pid::from_raw(pid.cast_signed()).expect("a pid");
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it is ours");
+    let status = foster.wait().expect("it is ours");
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(15));
+    drop(unread);
+}
