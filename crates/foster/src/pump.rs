@@ -11,7 +11,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::epoll::EventFlags;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
@@ -90,6 +90,8 @@ struct Moment {
     lags: bool,
     /// How often something had to wait for it.
     asked: u32,
+    /// How long a suspension waits for it. Until somebody continues the program nothing else has an end.
+    patience: Option<Instant>,
     /// Nobody waits for more of it.
     finished: bool,
     /// Where it stands in the engine's timetable.
@@ -132,6 +134,8 @@ const TURN: usize = 4 * BLOCK;
 /// What a stream has brought when it has proven big, and the pipe it gets then, which halves the time of a flood.
 const BIG: u64 = 1 << 20;
 const BIG_PIPE: usize = 1 << 20;
+/// How long a suspension waits for what was shown before it, where that does not get on.
+const PATIENCE: Duration = Duration::from_millis(500);
 /// More than a terminal holds.
 const TERMINAL: usize = 128 << 10;
 
@@ -155,7 +159,14 @@ impl Pump {
             answers: 0,
             left_alone: false,
         };
-        let moment = Moment { drain: reader.drain, lags: false, asked: 0, finished: false, queued: None };
+        let moment = Moment {
+            drain: reader.drain,
+            lags: false,
+            asked: 0,
+            patience: None,
+            finished: false,
+            queued: None,
+        };
         let only_outlets = slow && capture.is_none() && !streamed && !dropped;
         let pump = Arc::new_cyclic(|me| Pump {
             id,
@@ -186,6 +197,7 @@ impl Pump {
         {
             let mut moment = self.moment();
             moment.drain.exited(now);
+            moment.patience = None;
             if let Phase::Over { .. } = moment.drain.phase() {
                 return wake;
             }
@@ -206,6 +218,8 @@ impl Pump {
                     return wake;
                 }
                 self.falls_behind(&mut moment);
+                moment.patience = Instant::now().checked_add(PATIENCE);
+                self.requeue(&mut moment);
             }
             self.hurry(&mut wake);
         }
@@ -433,6 +447,7 @@ impl Pump {
     /// All that was written before is delivered.
     fn caught_up<'a>(&'a self, moment: &mut Moment, now: Instant, wake: &mut Wake<'a>) {
         moment.drain.caught_up(now);
+        moment.patience = None;
         if std::mem::take(&mut moment.lags) {
             wake.and(self.reader.board.caught_up(&self.reader.label));
         }
@@ -487,7 +502,8 @@ impl Pump {
 
     /// So that the engine looks when the drain is over. A deadline that has moved on is looked at early, and again.
     fn requeue(&self, moment: &mut Moment) {
-        let Some(deadline) = moment.drain.deadline() else { return };
+        let deadlines = [moment.drain.deadline(), moment.patience];
+        let Some(deadline) = deadlines.into_iter().flatten().min() else { return };
         if moment.queued.is_none_or(|queued| deadline < queued) {
             self.reader.engine.requeue(self.id, moment.queued, Some(deadline));
             moment.queued = Some(deadline);
@@ -530,6 +546,10 @@ impl Look for Pump {
             let now = Instant::now();
             moment.queued = moment.queued.filter(|queued| *queued > now);
             let over = moment.drain.passes(now);
+            if moment.patience.take_if(|until| *until <= now).is_some() && std::mem::take(&mut moment.lags) {
+                // What it has shown is stuck behind whoever does not read; that it is suspended must not be.
+                wake.and(self.reader.board.caught_up(&self.reader.label));
+            }
             self.requeue(&mut moment);
             over
         };

@@ -479,3 +479,20 @@ fn a_detached_program_hears_when_its_terminal_goes_with_us() {
     }
     assert!(ways >= 3, "{ways}");
 }
+
+/// Who waits for the suspension, to take the terminal's place in front, must not wait for a reader who has gone home.
+#[test]
+fn a_suspension_is_told_though_nobody_reads_what_was_shown() {
+    let gate = std::sync::Arc::new(std::sync::Mutex::new(()));
+    let closed = gate.lock().expect("nobody else has it");
+    let theirs = gate.clone();
+    let reads_not = Sink::chunks(move |_| drop(theirs.lock()));
+    let command = Command::shell("echo shown; kill -TSTP 0; exit 5").pty(Pty::default()).stdout(reads_not);
+    let child = command.spawn().expect("a shell");
+    let ends = |kind: &EventKind| matches!(kind, EventKind::Suspended(_) | EventKind::Exited(_));
+    let suspended = child.events().find(|event| ends(&event.kind));
+    assert!(matches!(suspended.map(|event| event.kind), Some(EventKind::Suspended(Signal::TSTP))));
+    child.signal(Signal::CONT).expect("it is ours");
+    drop(closed);
+    assert_eq!(within(&child.gone()).status, Status::Exited(5));
+}
