@@ -58,8 +58,12 @@ impl Rotating {
                 None => room,
             };
             self.file.write_all(&bytes[..now])?;
+            self.size += now as u64;
             bytes = &bytes[now..];
-            self.begin_anew()?;
+            if self.begin_anew().is_err() {
+                // A file that is too big is better than output that is lost. The next write tries again.
+                break;
+            }
         }
         self.file.write_all(bytes)?;
         self.size += bytes.len() as u64;
@@ -182,7 +186,8 @@ mod tests {
         rotating.write(b"one\n").unwrap();
         fs::remove_file(&path).unwrap();
         fs::create_dir(&path).unwrap();
-        rotating.write(b"two\nthree\n").unwrap_err();
+        // It goes on in the file that has no name any more.
+        rotating.write(b"two\nthree\n").unwrap();
         assert!(path.is_dir());
     }
 
@@ -197,6 +202,20 @@ mod tests {
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read_to_string(&file).unwrap(), "three\n");
         assert_eq!(fs::read_to_string(folder.0.join("there/log.1")).unwrap(), "one\ntwo\n");
+    }
+
+    #[test]
+    fn what_cannot_be_rotated_grows_until_it_can() {
+        let folder = Folder::new("rotate-not");
+        let (log, blocked) = (LogFile::append(folder.0.join("log")), folder.0.join("log.1"));
+        let mut rotating = Rotating::new(&log, 10, 1).unwrap();
+        fs::create_dir(&blocked).unwrap();
+        for line in [b"one\ntwo\n", b"six\nten\n"] {
+            rotating.write(line).unwrap();
+        }
+        fs::remove_dir(&blocked).unwrap();
+        rotating.write(b"end\n").unwrap();
+        assert_eq!(folder.files(), files(&[("log", "end\n"), ("log.1", "one\ntwo\nsix\nten\n")]));
     }
 
     #[test]
