@@ -12,6 +12,7 @@ use crate::args::{FAILED, Run};
 use crate::forward::{Arrived, Inbox, Origin, Start};
 use crate::records::{self, EventWriter, ReportFile};
 use crate::say::{self, plain};
+use crate::streams::Show;
 use crate::terminal::Terminal;
 use crate::values::Source;
 use crate::watch::{Bell, Watch};
@@ -33,6 +34,7 @@ pub(crate) fn run(args: &Run, start: &Start) -> u8 {
 pub(crate) struct Prepared {
     pub(crate) inbox: Inbox,
     pub(crate) bell: Bell,
+    pub(crate) show: Show,
     pub(crate) terminal: Option<Terminal>,
     pub(crate) report: Option<ReportFile>,
     pub(crate) leftovers: Leftovers,
@@ -61,7 +63,9 @@ impl Prepared {
         }
         let terminal = if args.new_session { None } else { Terminal::open() };
         let leftovers = args.leftovers.unwrap_or(if init { Leftovers::Stop } else { Leftovers::Kill });
-        let command = command(args, start, terminal.as_ref()).map_err(|why| say::failure(&why))?;
+        let bell = Bell::new().map_err(|error| failed("cannot make an eventfd", &error))?;
+        let show = Show::new(&bell).map_err(|error| failed("cannot make an eventfd", &error))?;
+        let command = command(args, start, terminal.as_ref(), &show).map_err(|why| say::failure(&why))?;
         let command = command.leftovers(leftovers);
         let report = args.report.as_deref().map(|path| {
             ReportFile::open(path).map_err(|error| {
@@ -81,7 +85,8 @@ impl Prepared {
         });
         Ok(Prepared {
             inbox: Inbox::open().map_err(|error| failed("cannot read signals", &error))?,
-            bell: Bell::new().map_err(|error| failed("cannot make an eventfd", &error))?,
+            bell,
+            show,
             terminal,
             report: report.transpose()?,
             events: events.transpose()?,
@@ -175,7 +180,7 @@ fn shares_terminal(args: &Run) -> bool {
     args.stdin == Source::Inherit && !args.pty
 }
 
-fn command(args: &Run, start: &Start, terminal: Option<&Terminal>) -> Result<Command, String> {
+fn command(args: &Run, start: &Start, terminal: Option<&Terminal>, show: &Show) -> Result<Command, String> {
     let (program, words) = args.command.split_first().ok_or("no command is given")?;
     let group = match (args.new_session, args.same_group) {
         (true, _) => Group::Session,
@@ -197,7 +202,7 @@ fn command(args: &Run, start: &Start, terminal: Option<&Terminal>) -> Result<Com
         .containment(containment(args))
         .twin(args.twin)
         .no_new_privs(args.no_new_privs);
-    command = streams::direct(command, args, start, terminal)?;
+    command = streams::direct(command, args, start, terminal, show)?;
     if let Some(level) = args.require {
         command = command.require(level);
     }

@@ -2,11 +2,15 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use foster::{Command, Input, LogFile, Output, Sink};
-use rustix::fs::{FileType, fstat};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::io::Errno;
 
 use crate::args::Run;
 use crate::forward::Start;
@@ -14,6 +18,7 @@ use crate::say::{Volume, plain};
 use crate::terminal::Terminal;
 use crate::typist;
 use crate::values::{Rotation, Source};
+use crate::watch::Bell;
 
 /// How much of the output is kept for its last lines, in bytes.
 const TAIL: usize = 1 << 20;
@@ -24,16 +29,12 @@ pub(crate) fn direct(
     args: &Run,
     start: &Start,
     terminal: Option<&Terminal>,
+    show: &Show,
 ) -> Result<Command, String> {
     let files = args.stdout.is_some() || args.stderr.is_some();
     if !files && (args.append || args.rotate.is_some()) {
         let option = if args.append { "--append" } else { "--rotate" };
         return Err(format!("{option} is for the files of --stdout and --stderr; name one of them"));
-    }
-    if args.pty && matches!(args.stdin, Source::File(_)) {
-        return Err(
-            "--stdin: with --pty the input is typed; let foster read the file, as in `< FILE`".to_string()
-        );
     }
     command = match &args.stdin {
         // Of a terminal of ours the program gets what is typed; what is none stays what it is.
@@ -58,7 +59,12 @@ pub(crate) fn direct(
         command = command.stdout(sink);
     }
     if args.pty {
-        return Ok(command.pty(typist::size(terminal)));
+        let command = command.pty(typist::size(terminal));
+        if args.stdout.is_some() || tail.is_some() {
+            return Ok(command);
+        }
+        // Who reads what is shown may take his time, as in any pipeline.
+        return Ok(command.stdout(show.sink()).drain_max(Duration::MAX));
     }
     if args.stdout == args.stderr {
         // To one file, or to one tail, in the order in which it is written; to our own two otherwise.
@@ -70,13 +76,70 @@ pub(crate) fn direct(
     Ok(command)
 }
 
-/// Whether what the program shows in a terminal of its own goes to a pipe of ours, whose reader may go away.
-pub(crate) fn shows_to_pipe(args: &Run) -> bool {
-    let ours = args.pty && args.stdout.is_none() && args.capture_tail.is_none();
-    ours && fstat(rustix::stdio::stdout()).is_ok_and(|stat| {
-        let kind = FileType::from_raw_mode(stat.st_mode);
-        kind == FileType::Fifo || kind == FileType::Socket
-    })
+/// What a program in a terminal of its own shows, on its way to our output.
+#[derive(Clone, Debug)]
+pub(crate) struct Show(Arc<Shown>);
+
+#[derive(Debug)]
+struct Shown {
+    bell: Bell,
+    /// Nobody reads our output any more.
+    unread: AtomicBool,
+    /// Rung when nobody is to wait for who reads.
+    enough: OwnedFd,
+}
+
+impl Show {
+    pub(crate) fn new(bell: &Bell) -> io::Result<Show> {
+        let enough = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Show(Arc::new(Shown { bell: bell.clone(), unread: AtomicBool::new(false), enough })))
+    }
+
+    fn sink(&self) -> Sink {
+        let ours = self.0.clone();
+        Sink::chunks(move |bytes| {
+            if !ours.unread.load(Ordering::Relaxed) && ours.show(bytes).is_err() {
+                ours.unread.store(true, Ordering::Relaxed);
+                ours.bell.ring();
+            }
+        })
+    }
+
+    /// Whether nobody reads our output any more.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.0.unread.load(Ordering::Relaxed)
+    }
+
+    /// What has not been read by now is dropped.
+    pub(crate) fn drop_the_rest(&self) {
+        _ = rustix::io::write(&self.0.enough, &1_u64.to_ne_bytes());
+    }
+}
+
+impl Shown {
+    fn show(&self, bytes: &[u8]) -> io::Result<()> {
+        // A pipe that is ready takes so much without waiting, pipe(7).
+        const PIPE_BUF: usize = 4096;
+        let stdout = rustix::stdio::stdout();
+        for mut piece in bytes.chunks(PIPE_BUF) {
+            while !piece.is_empty() {
+                let mut watched =
+                    [PollFd::new(&stdout, PollFlags::OUT), PollFd::new(&self.enough, PollFlags::IN)];
+                poll(&mut watched, None)?;
+                if !watched[1].revents().is_empty() {
+                    return Ok(());
+                }
+                match rustix::io::write(stdout, piece) {
+                    Ok(n) => piece = &piece[n..],
+                    Err(Errno::AGAIN | Errno::INTR) => {}
+                    // A disk that is full may have room again.
+                    Err(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => break,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 fn log_file(path: &Path, args: &Run) -> LogFile {
@@ -87,9 +150,14 @@ fn log_file(path: &Path, args: &Run) -> LogFile {
     }
 }
 
+/// Whether the last lines of what it wrote are to be shown.
+pub(crate) fn has_tail(args: &Run, code: u8) -> bool {
+    code != 0 && args.capture_tail.is_some()
+}
+
 /// Shows the last lines of what a program wrote that has failed.
-pub(crate) fn show_tail(args: &Run, code: u8, output: &Output) {
-    let Some(most) = args.capture_tail.filter(|_| code != 0) else { return };
+pub(crate) fn show_tail(args: &Run, output: &Output) {
+    let most = args.capture_tail.unwrap_or(0);
     for captured in [&output.stdout, &output.stderr] {
         let (lines, left_out) = last_lines(captured.bytes(), captured.omitted(), most);
         if left_out > 0 {

@@ -7,6 +7,7 @@
 use std::fs::OpenOptions;
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 
 use rustix::process::{Pid, setpgid};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr, tcsetpgrp};
@@ -27,7 +28,10 @@ pub(crate) struct Terminal {
 
 impl Terminal {
     pub(crate) fn open() -> Option<Terminal> {
-        let tty: OwnedFd = OpenOptions::new().read(true).write(true).open("/dev/tty").ok()?.into();
+        // Of two who read it, the other may have been faster.
+        let flags = libc::O_NONBLOCK;
+        let tty: OwnedFd =
+            OpenOptions::new().read(true).write(true).custom_flags(flags).open("/dev/tty").ok()?.into();
         let before = tcgetattr(&tty).ok();
         let ours = forward::own_group().or_else(|| group_of_our_own(&tty))?;
         Some(Terminal { tty, ours, before, handed: false, raw: false })

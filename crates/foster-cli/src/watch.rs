@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use foster::{Cause, Child, EventKind, Events, Exit, Leftovers, Mechanism, Signal, Status, Stuck};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
@@ -38,6 +39,10 @@ impl Bell {
         self.0.clone().into()
     }
 
+    pub(crate) fn ring(&self) {
+        self.0.wake_by_ref();
+    }
+
     fn silence(&self) {
         _ = rustix::io::read(&self.0.0, &mut [0; 8]);
     }
@@ -45,9 +50,16 @@ impl Bell {
 
 impl Wake for Ring {
     fn wake(self: Arc<Ring>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Ring>) {
         _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
     }
 }
+
+/// How long those are listened to whom the program has left behind and who never stop talking.
+const LEFTOVERS_TALK: Duration = Duration::from_secs(6);
 
 pub(crate) struct Watch<'a> {
     args: &'a Run,
@@ -143,7 +155,7 @@ impl<'a> Watch<'a> {
             paused: false,
             other_sides: OtherSides {
                 stdin: args.stop_on_stdin_eof,
-                stdout: streams::shows_to_pipe(args),
+                stdout: true,
                 // Under nohup a hang-up is no order.
                 terminal: prepared.terminal.is_some() && !start.signals.ignores(Signal::HUP),
             },
@@ -166,6 +178,10 @@ impl<'a> Watch<'a> {
             self.read_events();
             if let Poll::Ready(end) = end {
                 break end;
+            }
+            if self.ends_without_reader() && self.child.pid().is_none() {
+                // There is nothing left to wait for but who reads.
+                self.prepared.show.drop_the_rest();
             }
             // A stop of ours is over when we get here; who continued us has left word.
             if self.suspended.is_none() {
@@ -204,10 +220,23 @@ impl<'a> Watch<'a> {
         front
     }
 
+    /// Whether the end was asked for, and the program may be gone before somebody has read what it showed.
+    fn ends_without_reader(&self) -> bool {
+        self.args.pty && self.ledger.stops > 0
+    }
+
+    /// There is nobody any more to type for.
+    fn retire(&mut self) {
+        self.typist = None;
+        if let Some(terminal) = &mut self.prepared.terminal {
+            terminal.make_cooked();
+        }
+    }
+
     /// Until a signal arrives, the library has news, or the other side of stdin or of the terminal has gone.
     fn sleep(&mut self) {
         let front = self.is_at_work();
-        let (stdin, stdout) = (rustix::stdio::stdin(), rustix::stdio::stdout());
+        let stdin = rustix::stdio::stdin();
         let mut watched = vec![
             PollFd::new(&self.prepared.inbox, PollFlags::IN),
             PollFd::new(&self.prepared.bell.0.0, PollFlags::IN),
@@ -216,10 +245,6 @@ impl<'a> Watch<'a> {
         let other_side = PollFlags::RDHUP;
         let stdin_at = self.other_sides.stdin.then(|| {
             watched.push(PollFd::new(&stdin, other_side));
-            watched.len() - 1
-        });
-        let stdout_at = self.other_sides.stdout.then(|| {
-            watched.push(PollFd::new(&stdout, PollFlags::empty()));
             watched.len() - 1
         });
         let terminal = self
@@ -245,7 +270,9 @@ impl<'a> Watch<'a> {
         // Nobody tells us that a job that ran on in the background is in front again.
         let patience = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
         let behind = !front && at_work.is_some_and(|(typist, _)| typist.reads());
-        if poll(&mut watched, behind.then_some(&patience)).is_err() {
+        // Nor that the program has ended, while somebody has yet to read what it showed.
+        let asks = behind || self.ends_without_reader();
+        if poll(&mut watched, asks.then_some(&patience)).is_err() {
             return;
         }
         let happened = |at: Option<usize>| at.is_some_and(|at| !watched[at].revents().is_empty());
@@ -253,9 +280,13 @@ impl<'a> Watch<'a> {
         let closed = PollFlags::HUP | PollFlags::ERR | PollFlags::RDHUP;
         let is_closed = |at: Option<usize>| at.is_some_and(|at| watched[at].revents().intersects(closed));
         let (stdin_closed, terminal_closed) = (is_closed(stdin_at), is_closed(terminal_at));
-        let stdout_closed = is_closed(stdout_at);
+        let stdout_closed = self.other_sides.stdout && self.prepared.show.is_unread();
         if let (true, Some(typist), Some(terminal)) = (typed, &mut self.typist, &self.prepared.terminal) {
             typist.read(terminal);
+            if self.child.pid().is_none() {
+                // Whoever types means us: from now on a Ctrl-C is one.
+                self.retire();
+            }
         }
         if typed {
             // Who types after a change of the size types at a terminal of that size: we have WINCH then, but unread.
@@ -272,7 +303,8 @@ impl<'a> Watch<'a> {
         if stdout_closed {
             self.other_sides.stdout = false;
             self.volume.say(Volume::Verbose, "nobody reads the output any more");
-            self.stop(None);
+            // As when a window is closed.
+            self.stop(Some(Signal::HUP));
         }
         if terminal_closed {
             self.other_sides.terminal = false;
@@ -294,6 +326,8 @@ impl<'a> Watch<'a> {
         }
         match forward::decide(arrived, &self.rules, &self.start.signals) {
             Meaning::Nothing => {}
+            // It was the program's to answer; without it, it is for what is left and for us.
+            Meaning::Pass(signal) if typed && self.child.pid().is_none() => self.stop(Some(signal)),
             Meaning::Pass(signal) => self.pass(signal),
             Meaning::Stop(signal) => self.stop(signal),
             Meaning::Child => self.child_changed(),
@@ -475,7 +509,10 @@ impl<'a> Watch<'a> {
         }
     }
 
-    fn exited(&self, exit: &Exit) {
+    fn exited(&mut self, exit: &Exit) {
+        if self.args.pty {
+            self.retire();
+        }
         let name = say::name(self.child.label());
         let program = Pid::from_raw(self.pid.cast_signed());
         if let (Some(terminal), Some(program)) = (&self.prepared.terminal, program) {
@@ -504,20 +541,18 @@ impl<'a> Watch<'a> {
         let exit = self.child.try_wait();
         let code = exit.as_ref().map_or(FAILED, |exit| self.code(exit));
         // What was written to us is on its way, or kept, until then.
-        let output = exit.as_ref().map(|_| self.child.output().wait());
-        if let Some(terminal) = &mut self.prepared.terminal {
-            terminal.make_cooked();
-        }
+        let output = exit.as_ref().and_then(|_| self.child.output().wait_timeout(LEFTOVERS_TALK));
+        self.retire();
         if let Some(report) = &self.prepared.report {
             report.end(&self.child, self.pid, code, exit.as_ref(), stuck);
         }
         if let Some(writer) = self.writer {
             writer.finish();
         }
-        if let Some(output) = output {
+        if let Some(output) = output.filter(|_| streams::has_tail(self.args, code)) {
             // What came until now was meant for the program.
             while self.prepared.inbox.next().is_some() {}
-            Start::mortally(|| streams::show_tail(self.args, code, &output));
+            Start::mortally(|| streams::show_tail(self.args, &output));
         }
         if let Some(exit) = exit
             && let Status::Signaled { signal: signal @ (Signal::INT | Signal::QUIT), .. } = exit.status

@@ -67,16 +67,16 @@ struct Pipes {
 }
 
 /// Begins to read what we are to read, and to feed what we are to feed.
-fn attend(reader: &Reader, ours: Ours) -> io::Result<(Pipes, Streams)> {
+fn attend(reader: &Reader, ours: Ours, slave: Option<OwnedFd>) -> io::Result<(Pipes, Streams)> {
     let Ours { stdin, piped: [stdout, stderr], plans } = ours;
     let streamed = plans.iter().any(|plan| plan.streamed).then(|| reader.queue.clone());
     let start = |plan| Pump::start(reader.clone(), plan);
     let pumps = plans.into_iter().map(start).collect::<io::Result<_>>()?;
-    let (mut piped, mut feed, mut held_open) = (None, None, None);
+    let (mut piped, mut feed, mut until_exit) = (None, None, Vec::from_iter(slave));
     match stdin {
         Stdin::None => {}
         Stdin::Piped(ours) => piped = Some(ours),
-        Stdin::HeldOpen(ours) => held_open = Some(ours),
+        Stdin::HeldOpen(ours) => until_exit.push(ours),
         Stdin::Fed(rest) => feed = Some(Feed::start(reader.engine, rest)?),
     }
     let pipes = Pipes {
@@ -86,7 +86,7 @@ fn attend(reader: &Reader, ours: Ours) -> io::Result<(Pipes, Streams)> {
         streamed,
         keyboard_taken: false,
     };
-    Ok((pipes, Streams { pumps, feed, held_open: Mutex::new(held_open) }))
+    Ok((pipes, Streams { pumps, feed, until_exit: Mutex::new(until_exit) }))
 }
 
 impl Child {
@@ -107,7 +107,8 @@ impl Child {
             queue: Arc::default(),
             drain: Drain::new(policy.drain, policy.drain_max),
         };
-        let (pipes, streams) = match attend(&reader, ours) {
+        let (pty, slave) = pty.map(|ends| (ends.master, ends.slave)).unzip();
+        let (pipes, streams) = match attend(&reader, ours, slave) {
             Ok(attended) => attended,
             Err(error) => {
                 tree.discard();

@@ -135,17 +135,20 @@ impl Iterator for Lines {
 #[derive(Debug)]
 pub struct Chunks {
     queue: Arc<Queue>,
+    ended: bool,
 }
 
 impl Chunks {
     pub(crate) fn new(queue: Arc<Queue>) -> Chunks {
-        Chunks { queue }
+        Chunks { queue, ended: false }
     }
 
     /// The next piece, for a task of any runtime; `None` once both streams have ended, or have been drained for long
     /// enough.
     pub async fn next_chunk(&mut self) -> Option<Chunk> {
-        self.queue.next().await
+        let chunk = if self.ended { None } else { self.queue.next().await };
+        self.ended |= chunk.is_none();
+        chunk
     }
 }
 
@@ -154,7 +157,10 @@ impl Iterator for Chunks {
 
     /// Blocks until there is one.
     fn next(&mut self) -> Option<Chunk> {
-        self.queue.wait()
+        // What a holder of the pipe writes after the end is nobody's.
+        let chunk = if self.ended { None } else { self.queue.wait() };
+        self.ended |= chunk.is_none();
+        chunk
     }
 }
 

@@ -41,7 +41,7 @@ pub enum EventKind {
     Exited(Exit),
     /// The leader was stopped by this signal, as by Ctrl-Z. Only a guard notices that.
     Suspended(Signal),
-    /// The leader was continued. Only a guard notices that.
+    /// The leader was continued. Only a guard notices that, and not where it is stopped again at once.
     Continued,
     /// The guard was killed, which is the end of the tree too.
     GuardLost,

@@ -384,8 +384,9 @@ impl Pump {
                     return Turn::Ended;
                 }
             }
-            if self.only_outlets && io.outlets.is_empty() {
-                // Nobody takes it any more: the program is to know, as in any pipeline.
+            if self.only_outlets && io.outlets.is_empty() && !self.terminal {
+                // Nobody takes it any more: the program is to know, as in any pipeline. That somebody's terminal is not
+                // looked at it never knows; it must not stall for that.
                 self.end(io, wake);
                 return Turn::Ended;
             }
@@ -561,7 +562,7 @@ impl Look for Pump {
         }
         let Some(mut io) = self.try_io() else { return };
         let turn = self.turn(&mut io, TURN, &mut wake);
-        let proven_big = turn == Turn::More && io.came >= BIG && !self.streamed && !self.terminal;
+        let proven_big = turn == Turn::More && io.came >= BIG && !self.terminal;
         if proven_big && let Some(source) = io.source.clone().filter(|_| self.start_thread().is_ok()) {
             return self.reader.engine.unwatch(&*source);
         }

@@ -39,8 +39,9 @@ pub(crate) struct Run {
 pub(crate) struct Streams {
     pub(crate) pumps: Vec<Arc<Pump>>,
     pub(crate) feed: Option<Arc<Feed>>,
-    /// An input that ends with the leader.
-    pub(crate) held_open: Mutex<Option<OwnedFd>>,
+    /// What we hold open as long as the leader lives: an input that ends with it; the program's side of its terminal, which
+    /// it may let go of and open again.
+    pub(crate) until_exit: Mutex<Vec<OwnedFd>>,
 }
 
 /// What belongs to whoever holds the run's lock.
@@ -313,9 +314,10 @@ impl Run {
     /// The leader is dead: what it wrote is delivered before that is told, and nothing is fed to it any more.
     fn settle_streams(&self, now: Instant) -> Wake<'_> {
         let mut wake = Wake::default();
+        // First what we hold, so that an end is seen as one.
+        self.streams.until_exit.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.streams.pumps.iter().for_each(|pump| wake.and(pump.leader_exited(now)));
         self.streams.feed.iter().for_each(|feed| feed.close());
-        drop(self.streams.held_open.lock().unwrap_or_else(PoisonError::into_inner).take());
         wake
     }
 

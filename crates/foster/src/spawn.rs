@@ -31,8 +31,8 @@ pub(crate) use vfork::stillborn;
 pub(crate) struct Started {
     pub(crate) tree: Box<dyn Tree>,
     pub(crate) ours: Ours,
-    /// The master of the terminal of its own.
-    pub(crate) pty: Option<OwnedFd>,
+    /// The terminal of its own.
+    pub(crate) pty: Option<pty::Ends>,
 }
 
 /// Starts the command's leader, held by the first mechanism that can be had. It executes the program when this
@@ -47,8 +47,7 @@ pub(crate) fn start(command: &Command) -> Result<Started, Error> {
         }
         match start_held(&ready, mechanism, &tried) {
             Ok(tree) => {
-                let pty = ready.pty.map(|ends| ends.master);
-                return Ok(Started { tree, ours: ready.streams.ours, pty });
+                return Ok(Started { tree, ours: ready.streams.ours, pty: ready.pty });
             }
             Err(Failed::NotHere(not_here)) => tried.push(not_here),
             Err(Failed::Os(error)) => {

@@ -334,20 +334,21 @@ fn the_last_words_are_there_before_the_end() {
     test(&last_words.containment(Containment::Group), 50);
 }
 
-/// Its end does not wait for the run's: who holds the terminal holds it, and nobody of ours does.
+/// Nobody has it open for a moment; that is no end as long as the leader lives.
 #[test]
-fn the_end_comes_when_the_program_lets_go() {
-    let command = Command::shell("echo END; exec >/dev/null 2>&1 </dev/null; sleep 50").pty(Pty::default());
+fn a_program_may_let_go_of_it_and_open_it_again() {
+    let line = "echo one; exec >/dev/null 2>&1 </dev/null; sleep 0.1; seq 2000 >/dev/tty; echo END >/dev/tty; exit 8";
+    let command = Command::shell(line).pty(Pty::default());
     each(&command, |how, command| {
         let play = Play::start(command);
-        assert_eq!(play.screen.end(), "END\r\n", "{how}");
-        assert_eq!(play.child.try_wait(), None, "{how}");
-        within(&play.child.kill());
+        let shown = play.screen.end();
+        assert!(shown.starts_with("one\r\n1\r\n") && shown.ends_with("\n2000\r\nEND\r\n"), "{how}: {shown}");
+        assert_eq!(within(&play.child.gone()).shell_code(), Some(8), "{how}");
     });
 }
 
 #[test]
-fn we_keep_two_descriptors_and_in_the_end_none() {
+fn we_keep_three_descriptors_and_in_the_end_none() {
     alone(|| {
         let command = puppet("wait").pty(Pty::default());
         each(&command, |how, command| {
@@ -358,9 +359,9 @@ fn we_keep_two_descriptors_and_in_the_end_none() {
             eventually("all is given back", || open("/ptmx"), |open| *open == 0);
             let before = eventually("it is quiet", descriptors, |now| *now == descriptors());
             let child = start(command);
-            // One to read from, one to resize it by.
+            // One to read from, one to resize it by, and the program's side until its leader is dead.
             let held = (open("/pts/") - open("/pts/ptmx"), open("/ptmx"));
-            assert_eq!(held, (0, 2), "{how}: {:?}", descriptors());
+            assert_eq!(held, (1, 2), "{how}: {:?}", descriptors());
             within(&child.kill());
             drop(child);
             let stays = |now: &Vec<String>| now.iter().all(|descriptor| before.contains(descriptor));

@@ -50,8 +50,9 @@ impl Outlet {
                 }
                 true
             }
-            Outlet::Descriptor(file) => write(file, bytes).is_ok(),
-            // A full disk may have room again.
+            Outlet::Descriptor(file) => {
+                write(file, bytes).map_or_else(|error| may_have_room_again(&error), |()| true)
+            }
             Outlet::Log(log) => {
                 _ = locked(log).write(bytes);
                 true
@@ -80,6 +81,12 @@ impl Outlet {
         let was = std::mem::replace(self, Outlet::Deaf);
         survives(|| drop(was));
     }
+}
+
+/// A disk that is full; a reader that has gone away never comes back.
+fn may_have_room_again(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
 fn locked<T: ?Sized>(of: &Mutex<T>) -> MutexGuard<'_, T> {

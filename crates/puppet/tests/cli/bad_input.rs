@@ -109,7 +109,6 @@ fn each_mistake_has_its_message_and_its_code() {
         &["run", "--pty", "--stderr", "log", "--", "sh", "-c", started],
         &["run", "--pty", "--same-group", "--", "sh", "-c", started],
         &["run", "--tty", "--new-session", "--", "sh", "-c", started],
-        &["run", "--pty", "--stdin", "not-executable", "--", "sh", "-c", started],
         // Programs.
         &["run", "-C", "no-such-folder", "--", "sh", "-c", started],
         &["run", "-C", "not-executable", "--", "sh", "-c", started],

@@ -1,7 +1,7 @@
 //! `--pty`: the program has a terminal of its own, with ours on its other side, or with none at all, as in CI.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command as StdCommand, Output, Stdio as StdStdio};
@@ -106,8 +106,65 @@ fn a_reader_that_goes_away_ends_the_program() {
     command.args(["-c", script, "bash"]).arg(foster()).args(["run", "--pty", "--"]);
     command.args(["sh", "-c", "echo $$ >pid; exec yes"]).current_dir(&folder).stdin(StdStdio::null());
     let output = command.output().expect("bash starts");
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "y\r\ncode-143\n", "{}", said(&output));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "y\r\ncode-129\n", "{}", said(&output));
     assert!(!alive(number(&folder, "pid")));
+}
+
+/// After `cat` has let go, nobody has read what is still on its way, for longer than foster listens to leftovers.
+#[test]
+fn a_slow_reader_gets_everything() {
+    let script = "stty raw <&1; head -c 300000 /dev/zero; exit 3";
+    let mut foster =
+        without_terminal("", &["sh", "-c", script]).stdout(StdStdio::piped()).spawn().expect("setsid");
+    let mut stdout = foster.stdout.take().expect("piped");
+    let mut got = vec![0; 1000];
+    stdout.read_exact(&mut got).expect("it is shown");
+    // Longer than any drain. Nothing has to happen meanwhile.
+    std::thread::sleep(Duration::from_secs(6));
+    stdout.read_to_end(&mut got).expect("it is shown");
+    assert_eq!((got.len(), foster.wait().expect("waitable").code()), (300_000, Some(3)));
+}
+
+/// A program that has ended, and a reader that neither reads nor goes away: only a stop ends that wait.
+#[test]
+fn who_waits_for_a_reader_can_be_stopped() {
+    let pid = scratch("reader").join("pid");
+    let script = format!("echo $$ >{}; stty raw <&1; head -c 67000 /dev/zero; exit 3", pid.display());
+    let mut command = without_terminal("", &["sh", "-c", &script]);
+    let mut foster = command.stdout(StdStdio::piped()).spawn().expect("setsid starts");
+    let stdout = foster.stdout.take().expect("piped");
+    let leader = || fs::read_to_string(&pid).ok().and_then(|pid| pid.trim().parse().ok());
+    let leader: u32 = eventually("it says its pid", leader, Option::is_some).expect("it did");
+    eventually("the program ends", || alive(leader), |alive| !alive);
+    // `setsid` has become foster.
+    Actor::of(foster.id()).signal(Signal::TERM);
+    assert_eq!(foster.wait().expect("waitable").code(), Some(3));
+    drop(stdout);
+}
+
+#[test]
+fn a_file_is_its_input() {
+    let file = scratch("input").join("file");
+    fs::write(&file, "from a file\n").expect("it is ours");
+    let options = format!("--stdin {}", file.display());
+    assert_eq!(shown(&options, "cat; test -t 1 && exit 5"), is("from a file\r\n", 5));
+}
+
+/// What the program has left hears no Ctrl-C of its terminal's any more.
+#[test]
+fn when_the_program_has_ended_ctrl_c_is_for_foster() {
+    let terminal = Terminal::shell();
+    let words = "setsid sh -c 'echo left-$((1+1)) >/dev/tty; trap \"\" INT; sleep 50' & sleep 0.5; exit 4";
+    let foster = foster();
+    terminal.type_keys(&format!(
+        "{} run --pty -v -k 1 --leftovers wait -- sh -c '{}'; echo code-$?\n",
+        foster.display(),
+        words.replace('\'', "'\\''")
+    ));
+    terminal.expect("exited with code 4");
+    terminal.type_keys("\x03");
+    terminal.expect("code-4");
+    terminal.type_keys("exit\n");
 }
 
 #[test]
