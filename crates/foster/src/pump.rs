@@ -9,6 +9,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -76,6 +77,8 @@ pub(crate) struct Pump {
     /// What it reads, for whoever may not wait until it has been read.
     source: Weak<OwnedFd>,
     me: Weak<Pump>,
+    /// So that what is asked for each line costs no lock.
+    leader_dead: AtomicBool,
     moment: Mutex<Moment>,
     recorder: Mutex<Option<Recorder>>,
     /// Held while it reads and hands on.
@@ -178,6 +181,7 @@ impl Pump {
             poke: Mutex::new(None),
             source: Arc::downgrade(&source),
             me: me.clone(),
+            leader_dead: AtomicBool::new(false),
             moment: Mutex::new(moment),
             recorder: Mutex::new(capture.map(Recorder::new)),
             io: Mutex::new(io),
@@ -194,6 +198,7 @@ impl Pump {
     /// The leader is dead. What it wrote is delivered before that is told.
     pub(crate) fn leader_exited(&self, now: Instant) -> Wake<'_> {
         let mut wake = Wake::default();
+        self.leader_dead.store(true, Ordering::Release);
         {
             let mut moment = self.moment();
             moment.drain.exited(now);
@@ -434,8 +439,12 @@ impl Pump {
             }
         }
         if n > 0 {
-            // Many short lines come at once, each of which may take its time.
-            let gets_on = || self.moment().drain.came(Instant::now());
+            // Many short lines come at once, each of which may take its time. While the leader lives nobody asks.
+            let gets_on = || {
+                if self.leader_dead.load(Ordering::Acquire) {
+                    self.moment().drain.came(Instant::now());
+                }
+            };
             io.outlets.retain_mut(|outlet| {
                 let more = outlet.take(bytes, gets_on);
                 gets_on();
