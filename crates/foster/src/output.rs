@@ -14,6 +14,7 @@ pub(crate) mod capture;
 pub(crate) mod drain;
 pub(crate) mod lines;
 pub(crate) mod log_file;
+pub(crate) mod memory;
 
 pub use capture::Captured;
 

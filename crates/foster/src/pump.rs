@@ -25,6 +25,7 @@ use crate::known::Known;
 use crate::output::Capture;
 use crate::output::capture::Recorder;
 use crate::output::drain::{Drain, Phase};
+use crate::output::memory::Memory;
 use crate::spawn;
 use crate::{Captured, Stream};
 
@@ -108,7 +109,7 @@ struct Io {
     outlets: Vec<Outlet>,
     /// It has, or had, somebody to hand on to.
     slow: bool,
-    block: Vec<u8>,
+    block: Memory,
     /// How much it has brought.
     came: u64,
     /// While it lags: how much of what was written before is still to come.
@@ -156,7 +157,7 @@ impl Pump {
             source: Some(source.clone()),
             outlets,
             slow,
-            block: Vec::new(),
+            block: Memory::new(),
             came: 0,
             owed: None,
             answers: 0,
@@ -420,9 +421,8 @@ impl Pump {
         {
             return recorder.read(source);
         }
-        io.block.resize(BLOCK, 0);
-        let n = rustix::io::read(source, &mut io.block)?;
-        let bytes = &io.block[..n];
+        let n = io.block.read_anew(source, BLOCK)?;
+        let bytes = &*io.block;
         if waits {
             if let Some(recorder) = self.recorder().as_mut() {
                 recorder.record(bytes);
@@ -467,7 +467,7 @@ impl Pump {
     /// Nothing more comes.
     fn end<'a>(&'a self, io: &mut Io, wake: &mut Wake<'a>) {
         io.outlets.drain(..).for_each(Outlet::finish);
-        io.block = Vec::new();
+        io.block = Memory::new();
         if let Some(source) = io.source.take().filter(|_| self.poke().is_none()) {
             self.reader.engine.unwatch(&*source);
         }
