@@ -14,7 +14,8 @@ fn d12_a_stopped_child_hears_the_soft_signal() {
     let stage = Stage::start(&puppet("trap-exit TERM 5 say now stop wait").grace(Duration::from_secs(50)));
     let leader = stage.leader();
     is_stopped(&leader);
-    assert_eq!(stage.child().stopped(), Some(Signal::STOP));
+    // A guard tells it a moment after it is so.
+    eventually("it is known", || stage.child().stopped(), |stopped| *stopped == Some(Signal::STOP));
     let exit = within(&stage.child().stop());
     assert_eq!((exit.status, exit.cause, exit.forced), (Status::Exited(5), Cause::Stopped, false));
 }

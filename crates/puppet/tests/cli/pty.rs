@@ -154,12 +154,15 @@ fn a_file_is_its_input() {
 #[test]
 fn when_the_program_has_ended_ctrl_c_is_for_foster() {
     let terminal = Terminal::shell();
-    let words = "setsid sh -c 'echo left-$((1+1)) >/dev/tty; trap \"\" INT; sleep 50' & sleep 0.5; exit 4";
+    // It has left what it leaves when that has said so.
+    let words =
+        "mkfifo $0; setsid sh -c 'trap \"\" INT; echo left >$0; exec sleep 50' $0 & read left <$0; exit 4";
     let foster = foster();
     terminal.type_keys(&format!(
-        "{} run --pty -v -k 1 --leftovers wait -- sh -c '{}'; echo code-$?\n",
+        "{} run --pty -v -k 1 --leftovers wait -- sh -c '{}' {}; echo code-$?\n",
         foster.display(),
-        words.replace('\'', "'\\''")
+        words.replace('\'', "'\\''"),
+        scratch("left").join("fifo").display()
     ));
     terminal.expect("exited with code 4");
     terminal.type_keys("\x03");
