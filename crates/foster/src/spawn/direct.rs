@@ -36,7 +36,7 @@ pub(super) fn start(ready: &Ready<'_>) -> Result<(Pid, Watch), Failed> {
     };
     let given = ptr::from_ref(&plan).cast_mut().cast();
     // SAFETY: the plan, and all that it refers to, live until the child has gone its own way.
-    let (pid, watch) = unsafe { vfork(0, child, given) }.map_err(Failed::Os)?;
+    let (pid, watch) = unsafe { vfork(plan.sharing(), child, given) }.map_err(Failed::Os)?;
     match report.0.take() {
         None => Ok((pid, watch)),
         Some((step, errno)) => {
@@ -99,6 +99,19 @@ struct Plan<'a> {
     report: &'a Report,
 }
 
+impl Plan<'_> {
+    /// A table of descriptors costs as much as there are in it to copy, and the child wants three of them: so it
+    /// begins with ours, changes nothing there, and takes a copy of the few it needs.
+    fn sharing(&self) -> c_int {
+        if self.keep_descriptors { 0 } else { libc::CLONE_FILES }
+    }
+
+    /// The last descriptor that it needs.
+    fn last_descriptor(&self) -> c_int {
+        self.streams.into_iter().fold(2, c_int::max)
+    }
+}
+
 /// Where the child writes which step failed, and why.
 #[derive(Default)]
 struct Report(Cell<Option<(Step, c_int)>>);
@@ -118,7 +131,8 @@ extern "C" fn child(plan: *mut c_void) -> c_int {
 ///
 /// # Safety
 ///
-/// Only in a fresh child with signals blocked and a descriptor table and dispositions of its own.
+/// Only in a fresh child with signals blocked and dispositions of its own, whose descriptor table is its own or, by
+/// [`Plan::sharing`], ours.
 unsafe fn prepare_and_execute(plan: &Plan<'_>) -> (Step, c_int) {
     // SAFETY: the caller promises the fresh child; below are system calls whose pointers are to NUL-terminated
     // strings and NULL-terminated lists that `Words` holds.
@@ -141,13 +155,17 @@ unsafe fn prepare_and_execute(plan: &Plan<'_>) -> (Step, c_int) {
             // It may be somebody else's terminal by now; the program will notice.
             libc::tcsetpgrp(plan.terminal, libc::getpid());
         }
+        let beyond = if plan.keep_descriptors { Some(2) } else { own_descriptors(plan.last_descriptor()) };
+        let Some(beyond) = beyond else {
+            return (Step::Streams, errno());
+        };
         for (place, source) in (0..).zip(plan.streams) {
             if source != -1 && libc::dup2(source, place) == -1 {
                 return (Step::Streams, errno());
             }
         }
-        if !plan.keep_descriptors {
-            close_all_from_3();
+        if beyond > 2 {
+            close_from_3(beyond);
         }
         if plan.directory.is_some_and(|directory| libc::chdir(directory.as_ptr()) == -1) {
             return (Step::Directory, errno());
@@ -192,19 +210,34 @@ unsafe fn execute(words: &Words) -> c_int {
     refused.unwrap_or(last)
 }
 
-/// Closes every descriptor but the three streams.
+/// Makes the table this child's own, with what is in it up to `last`. Returns the last that may be open then, which
+/// is another where the kernel cannot do that; or nothing, and errno.
 ///
 /// # Safety
 ///
 /// As for [`prepare_and_execute`].
-unsafe fn close_all_from_3() {
-    // SAFETY: the table is this child's own.
+unsafe fn own_descriptors(last: c_int) -> Option<c_int> {
+    let beyond = last.cast_unsigned() + 1;
+    // SAFETY: no memory is passed. The second is for Linux before 5.9, and for filters that forbid the first.
     unsafe {
-        if libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) == -1 {
-            // Before Linux 5.9, or forbidden by a filter.
-            let limit =
-                c_int::try_from(libc::sysconf(libc::_SC_OPEN_MAX)).unwrap_or(c_int::MAX).clamp(3, 65_536);
-            for descriptor in 3..limit {
+        if libc::syscall(libc::SYS_close_range, beyond, libc::c_uint::MAX, libc::CLOSE_RANGE_UNSHARE) == 0 {
+            return Some(last);
+        }
+        (libc::unshare(libc::CLONE_FILES) == 0).then_some(c_int::MAX)
+    }
+}
+
+/// Closes every descriptor from 3 to `last`.
+///
+/// # Safety
+///
+/// As for [`prepare_and_execute`], in a table of its own.
+unsafe fn close_from_3(last: c_int) {
+    // SAFETY: no memory is passed.
+    unsafe {
+        if libc::syscall(libc::SYS_close_range, 3, last, 0) == -1 {
+            let most = c_int::try_from(libc::sysconf(libc::_SC_OPEN_MAX)).unwrap_or(c_int::MAX);
+            for descriptor in 3..=last.min(most.clamp(3, 65_536)) {
                 libc::close(descriptor);
             }
         }

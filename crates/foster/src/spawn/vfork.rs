@@ -6,7 +6,8 @@
 //!
 //! - It runs on a stack of its own, and all signals are blocked from before the clone until its dispositions are
 //!   its own (`CLONE_SIGHAND` is not set): no handler of the host can run in it.
-//! - The descriptor table is copied (`CLONE_FILES` is not set): what it closes and places is its own.
+//! - The descriptor table is copied, or, if the caller asks for `CLONE_FILES`, ours until the child has made one of its
+//!   own: before that it closes and places nothing.
 //! - What it may do is said by each caller.
 #![expect(unsafe_code, reason = "clone with shared memory")]
 
@@ -28,7 +29,7 @@ pub(super) type Entry = extern "C" fn(*mut c_void) -> c_int;
 /// # Safety
 ///
 /// Until then `given` is valid for what `entry` does with it; and `entry` makes only system calls: no allocation, no
-/// lock, no panic, no destructor. `flags` are namespaces.
+/// lock, no panic, no destructor. `flags` are namespaces, and `CLONE_FILES` for an `entry` that keeps to the above.
 pub(super) unsafe fn vfork(flags: c_int, entry: Entry, given: *mut c_void) -> io::Result<(Pid, Watch)> {
     /// Enough for a handful of frames that call the kernel, in a debug build too.
     const STACK: usize = 64 * 1024;
