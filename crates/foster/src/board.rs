@@ -30,16 +30,19 @@ struct State<T> {
 }
 
 impl<T> Board<T> {
-    /// Changes what stands there, and gives back who must be woken, once the caller holds no lock.
-    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut T) -> R) -> (R, Wake<'_>) {
+    /// Changes what stands there, wakes the threads that sleep, and gives back the tasks that must be woken, once the
+    /// caller holds no lock.
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut T) -> R) -> (R, Wake) {
         let mut state = self.state();
         let result = change(&mut state.value);
-        let wake = Wake {
-            threads: (state.sleepers > 0).then_some(&self.changed),
-            tasks: std::mem::take(&mut state.wakers).into_values().collect(),
-            log: Vec::new(),
-        };
-        (result, wake)
+        let tasks = std::mem::take(&mut state.wakers).into_values().collect();
+        let somebody_sleeps = state.sleepers > 0;
+        drop(state);
+        if somebody_sleeps {
+            // Now: they need none of the caller's locks, and he may have much to do yet.
+            self.changed.notify_all();
+        }
+        (result, Wake { tasks, log: Vec::new() })
     }
 
     /// Changes what nobody waits for.
@@ -49,6 +52,12 @@ impl<T> Board<T> {
 
     pub(crate) fn read<R>(&self, look: impl FnOnce(&T) -> R) -> R {
         look(&self.state().value)
+    }
+
+    /// Whether anybody waits for a change.
+    pub(crate) fn has_company(&self) -> bool {
+        let state = self.state();
+        state.sleepers > 0 || !state.wakers.is_empty()
     }
 
     /// Blocks until `look` sees something, or the deadline passes. It may take what it sees: nobody is woken for that.
@@ -133,19 +142,17 @@ impl<T> Drop for Place<'_, T> {
     }
 }
 
-/// Who is to be woken, and what is to be logged. Both are somebody else's code, and run when this is dropped: hold
+/// Which tasks are to be woken, and what is to be logged. Both are somebody else's code, and run when this is dropped: hold
 /// it until no lock is held, by declaring it before the lock's guard.
 #[derive(Debug, Default)]
 #[must_use]
-pub(crate) struct Wake<'a> {
-    threads: Option<&'a Condvar>,
+pub(crate) struct Wake {
     tasks: Vec<Waker>,
     log: Vec<(Arc<str>, Event)>,
 }
 
-impl<'a> Wake<'a> {
-    pub(crate) fn and(&mut self, mut more: Wake<'a>) {
-        self.threads = self.threads.or(more.threads.take());
+impl Wake {
+    pub(crate) fn and(&mut self, mut more: Wake) {
         self.tasks.append(&mut more.tasks);
         self.log.append(&mut more.log);
     }
@@ -156,11 +163,8 @@ impl<'a> Wake<'a> {
     }
 }
 
-impl Drop for Wake<'_> {
+impl Drop for Wake {
     fn drop(&mut self) {
-        if let Some(threads) = self.threads {
-            threads.notify_all();
-        }
         // One that panics must not take the engine, or the others, with it.
         for waker in self.tasks.drain(..) {
             survives(|| waker.wake());

@@ -131,7 +131,7 @@ impl Child {
 
     /// The leader's pid, or `None` once it is known to be dead: then the number may be somebody else's.
     pub fn pid(&self) -> Option<u32> {
-        (!self.0.run.board.read(Known::is_dead)).then_some(self.0.pid)
+        (!self.0.run.read(Known::is_dead)).then_some(self.0.pid)
     }
 
     /// The command's label; see [`Command::label`].
@@ -221,14 +221,14 @@ impl Child {
 
     /// Blocks until the leader is dead. Every caller gets the same exit, early or late, any number of times.
     pub fn wait(&self) -> Exit {
-        let exit = self.0.run.board.wait(None, |state| state.exit.clone());
+        let exit = self.0.run.board_of_the_dead().wait(None, |state| state.exit.clone());
         exit.expect("a wait without a deadline ends with an exit")
     }
 
     /// As [`wait`](Child::wait), but no longer than this; `None` if the leader still runs then. It is the wait that
     /// times out, not the program: that is [`Policy::timeout`](crate::Policy::timeout).
     pub fn wait_timeout(&self, timeout: Duration) -> Option<Exit> {
-        self.0.run.board.wait(Instant::now().checked_add(timeout), |state| state.exit.clone())
+        self.0.run.board().wait(Instant::now().checked_add(timeout), |state| state.exit.clone())
     }
 
     /// A future of the exit, for a task of any runtime. It may be dropped and asked for again.
@@ -319,11 +319,15 @@ impl Child {
     }
 
     pub(crate) fn board(&self) -> &Board<Known> {
-        &self.0.run.board
+        self.0.run.board()
+    }
+
+    pub(crate) fn board_of_the_dead(&self) -> &Board<Known> {
+        self.0.run.board_of_the_dead()
     }
 
     pub(crate) fn is_gone(&self) -> bool {
-        self.0.run.board.read(|state| matches!(state.end, Some(Ok(_))))
+        self.0.run.read(|state| matches!(state.end, Some(Ok(_))))
     }
 
     fn pipes<T>(&self, take: impl FnOnce(&mut Pipes) -> T) -> T {
@@ -331,7 +335,7 @@ impl Child {
     }
 
     fn exit(&self) -> Option<Exit> {
-        self.0.run.board.read(|state| state.exit.clone())
+        self.0.run.read(|state| state.exit.clone())
     }
 
     fn order_stop(&self, after: Duration, signal: Option<Signal>) -> Gone {
@@ -373,13 +377,13 @@ impl Future for Exited {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Exit> {
         let this = &mut *self;
-        this.child.0.run.board.poll(&mut this.key, context, |state| state.exit.clone())
+        this.child.0.run.board().poll(&mut this.key, context, |state| state.exit.clone())
     }
 }
 
 impl Drop for Exited {
     fn drop(&mut self) {
-        self.child.0.run.board.forget(self.key);
+        self.child.0.run.forget(self.key);
     }
 }
 
@@ -412,13 +416,13 @@ impl Gone {
     ///
     /// [`Stuck`]: killed, and still there.
     pub fn wait(&self) -> Result<End, Stuck> {
-        let end = self.child.0.run.board.wait(None, Gone::look);
+        let end = self.child.0.run.board_of_the_dead().wait(None, Gone::look);
         end.expect("a wait without a deadline ends with an end")
     }
 
     /// As [`wait`](Gone::wait), but no longer than this; `None` if the tree is still there then.
     pub fn wait_timeout(&self, timeout: Duration) -> Option<Result<End, Stuck>> {
-        self.child.0.run.board.wait(Instant::now().checked_add(timeout), Gone::look)
+        self.child.0.run.board().wait(Instant::now().checked_add(timeout), Gone::look)
     }
 
     fn look(known: &mut Known) -> Option<Result<End, Stuck>> {
@@ -434,13 +438,13 @@ impl Future for Gone {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<End, Stuck>> {
         let this = &mut *self;
-        this.child.0.run.board.poll(&mut this.key, context, Gone::look)
+        this.child.0.run.board().poll(&mut this.key, context, Gone::look)
     }
 }
 
 impl Drop for Gone {
     fn drop(&mut self) {
-        self.child.0.run.board.forget(self.key);
+        self.child.0.run.forget(self.key);
     }
 }
 
@@ -455,13 +459,13 @@ impl Events {
     /// The next event, for a task; `None` after [`EventKind::Gone`].
     pub async fn next_event(&mut self) -> Option<Event> {
         let next = self.next;
-        let seen = self.run.board.seen(|known| Events::look(next, known)).await;
+        let seen = self.run.board().seen(|known| Events::look(next, known)).await;
         self.advance(seen)
     }
 
     /// The next event that has happened already, without waiting.
     pub fn try_next(&mut self) -> Option<Event> {
-        let seen = self.run.board.read(|state| Events::look(self.next, state))?;
+        let seen = self.run.read(|state| Events::look(self.next, state))?;
         self.advance(seen)
     }
 
@@ -493,7 +497,7 @@ impl Iterator for Events {
 
     /// Blocks until there is one.
     fn next(&mut self) -> Option<Event> {
-        let seen = self.run.board.wait(None, |state| Events::look(self.next, state))?;
+        let seen = self.run.board().wait(None, |state| Events::look(self.next, state))?;
         self.advance(seen)
     }
 }

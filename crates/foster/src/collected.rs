@@ -27,7 +27,7 @@ impl Collected {
 
     /// Blocks until the leader is dead and its output drained.
     pub fn wait(&self) -> Output {
-        let output = self.child.board().wait(None, Collected::look);
+        let output = self.child.board_of_the_dead().wait(None, Collected::look);
         output.expect("a wait without a deadline ends with an output")
     }
 

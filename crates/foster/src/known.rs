@@ -66,7 +66,7 @@ impl Known {
 
 impl Board<Known> {
     /// Posts an event. The exit waits for what was written before it, a suspension for what was shown.
-    pub(crate) fn post(&self, run: &Arc<str>, event: Event) -> Wake<'_> {
+    pub(crate) fn post(&self, run: &Arc<str>, event: Event) -> Wake {
         let logged = (LevelFilter::current() >= LevelFilter::DEBUG).then(|| event.clone());
         let (told, mut wake) = self.change(|known| {
             let waits = matches!(event.kind, EventKind::Exited(_) | EventKind::Suspended(_));
@@ -90,7 +90,7 @@ impl Board<Known> {
     }
 
     /// One stream has delivered what was written before the exit.
-    pub(crate) fn caught_up(&self, run: &Arc<str>) -> Wake<'_> {
+    pub(crate) fn caught_up(&self, run: &Arc<str>) -> Wake {
         let (told, mut wake) = self.change(|known| {
             known.lagging -= 1;
             let told = if known.lagging == 0 { std::mem::take(&mut known.withheld) } else { Vec::new() };
@@ -113,7 +113,7 @@ impl Board<Known> {
     }
 
     /// Nothing more of this stream is waited for.
-    pub(crate) fn has_read(&self, stream: Stream, captured: Captured) -> Wake<'_> {
+    pub(crate) fn has_read(&self, stream: Stream, captured: Captured) -> Wake {
         self.change(|known| known.streams[stream as usize] = Reading::Done(captured)).1
     }
 }

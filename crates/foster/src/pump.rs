@@ -197,7 +197,7 @@ impl Pump {
     }
 
     /// The leader is dead. What it wrote is delivered before that is told.
-    pub(crate) fn leader_exited(&self, now: Instant) -> Wake<'_> {
+    pub(crate) fn leader_exited(&self, now: Instant) -> Wake {
         let mut wake = Wake::default();
         self.leader_dead.store(true, Ordering::Release);
         {
@@ -215,7 +215,7 @@ impl Pump {
     }
 
     /// The leader was suspended: whoever takes its terminal's place in front must find shown what it has shown.
-    pub(crate) fn leader_suspended(&self) -> Wake<'_> {
+    pub(crate) fn leader_suspended(&self) -> Wake {
         let mut wake = Wake::default();
         if self.terminal {
             {
@@ -241,7 +241,7 @@ impl Pump {
     }
 
     /// Has what is there taken in, here and now where that costs no more than copying.
-    fn hurry<'a>(&'a self, wake: &mut Wake<'a>) {
+    fn hurry(&self, wake: &mut Wake) {
         match self.try_io() {
             Some(mut io) if !io.slow => {
                 let turn = self.turn(&mut io, usize::MAX, wake);
@@ -327,7 +327,7 @@ impl Pump {
     }
 
     /// Reads and hands on, until there is nothing, or so much was read.
-    fn turn<'a>(&'a self, io: &mut Io, budget: usize, wake: &mut Wake<'a>) -> Turn {
+    fn turn(&self, io: &mut Io, budget: usize, wake: &mut Wake) -> Turn {
         let mut left = budget;
         loop {
             let Some(source) = io.source.clone() else { return Turn::Ended };
@@ -403,13 +403,7 @@ impl Pump {
     }
 
     /// Reads once, and hands on what came.
-    fn read<'a>(
-        &'a self,
-        io: &mut Io,
-        source: &OwnedFd,
-        waits: bool,
-        wake: &mut Wake<'a>,
-    ) -> Result<usize, Errno> {
+    fn read(&self, io: &mut Io, source: &OwnedFd, waits: bool, wake: &mut Wake) -> Result<usize, Errno> {
         if self.terminal && !is_ready(source) {
             // Its descriptor is shared with whoever types, and blocks.
             return Err(Errno::AGAIN);
@@ -455,7 +449,7 @@ impl Pump {
     }
 
     /// All that was written before is delivered.
-    fn caught_up<'a>(&'a self, moment: &mut Moment, now: Instant, wake: &mut Wake<'a>) {
+    fn caught_up(&self, moment: &mut Moment, now: Instant, wake: &mut Wake) {
         moment.drain.caught_up(now);
         moment.patience = None;
         if std::mem::take(&mut moment.lags) {
@@ -465,7 +459,7 @@ impl Pump {
     }
 
     /// Nothing more comes.
-    fn end<'a>(&'a self, io: &mut Io, wake: &mut Wake<'a>) {
+    fn end(&self, io: &mut Io, wake: &mut Wake) {
         io.outlets.drain(..).for_each(Outlet::finish);
         io.block = Memory::new();
         if let Some(source) = io.source.take().filter(|_| self.poke().is_none()) {
@@ -477,7 +471,7 @@ impl Pump {
     }
 
     /// Nobody waits for more: those who waited get what there is.
-    fn finish<'a>(&'a self, ended: bool, wake: &mut Wake<'a>) {
+    fn finish(&self, ended: bool, wake: &mut Wake) {
         {
             let mut moment = self.moment();
             if std::mem::replace(&mut moment.finished, true) {

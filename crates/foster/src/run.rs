@@ -6,6 +6,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -27,7 +28,9 @@ pub(crate) struct Run {
     id: u64,
     engine: &'static Engine,
     pub(crate) label: Arc<str>,
-    pub(crate) board: Arc<Board<Known>>,
+    board: Arc<Board<Known>>,
+    /// A thread sleeps until the leader is dead, and the engine does not watch it.
+    slept_for: AtomicBool,
     started: (Instant, SystemTime),
     /// `None` once the run is gone: then there is no pid to misuse, and no descriptor is kept.
     held: Mutex<Option<Held>>,
@@ -55,6 +58,8 @@ struct Held {
     ended: Option<(crate::watch::Ended, Instant, Vec<u32>)>,
     /// The leader's pidfd says that it is dead, and its status is kept from us: somebody traces it.
     withheld: bool,
+    /// The engine watches the tree.
+    watched: bool,
     /// Why the last kill did not reach everybody.
     refused: Option<io::Error>,
     /// When to look again, and how long until the look after.
@@ -85,21 +90,27 @@ impl Run {
             exited: false,
             ended: None,
             withheld: false,
+            watched: false,
             refused: None,
             look: None,
             pace: FIRST_LOOK,
             queued: None,
         };
         let id = engine.new_id();
-        let run = Arc::new(Run { id, engine, label, board, started, held: Mutex::new(None), streams });
+        let run = Arc::new(Run {
+            id,
+            engine,
+            label,
+            board,
+            slept_for: AtomicBool::new(false),
+            started,
+            held: Mutex::new(None),
+            streams,
+        });
         drop(run.post(EventKind::Started { pid: held.tree.leader() }));
         engine.register(id, run.clone());
         let mut guard = run.held();
-        let watched = held.tree.watched().into_iter().try_for_each(|descriptor| {
-            // Each change once: what is heard is taken in whole, and an end does not end.
-            engine.watch(descriptor, id, EventFlags::IN | EventFlags::ET)
-        });
-        if let Err(error) = watched {
+        if let Err(error) = run.watch(&mut held) {
             engine.unregister(id);
             held.tree.discard();
             return Err(error);
@@ -137,6 +148,65 @@ impl Run {
         }
     }
 
+    /// Where to wait for news. Somebody besides the thread that sleeps: from now on the engine brings them, so that
+    /// nobody depends on when that thread has its turn.
+    pub(crate) fn board(&self) -> &Board<Known> {
+        if self.slept_for.load(Ordering::Relaxed) {
+            self.engine_watches_again();
+        }
+        &self.board
+    }
+
+    /// What is known, without waiting for more.
+    pub(crate) fn read<R>(&self, look: impl FnOnce(&Known) -> R) -> R {
+        self.board.read(look)
+    }
+
+    /// A task no longer waits.
+    pub(crate) fn forget(&self, place: Option<u64>) {
+        self.board.forget(place);
+    }
+
+    /// As [`board`](Run::board), for a thread that has nothing else to wait for before the leader is dead: where it is
+    /// the only one, it sleeps until then in the kernel, and takes in the end itself. That saves the way over the
+    /// engine's thread.
+    pub(crate) fn board_of_the_dead(&self) -> &Board<Known> {
+        if let Some(leader) = self.sleeps() {
+            leader.sleep_until_dead();
+            // It is closed with the tree, if that is gone now.
+            drop(leader);
+            self.look_at(true);
+            self.engine_watches_again();
+        }
+        self.board()
+    }
+
+    /// The leader to sleep for, if that is nobody else's.
+    fn sleeps(&self) -> Option<Watch> {
+        let mut guard = self.held();
+        let held = guard.as_mut().filter(|held| held.watched && !held.exited)?;
+        let leader = held.tree.own_child()?;
+        if self.board.has_company() {
+            return None;
+        }
+        self.slept_for.store(true, Ordering::Relaxed);
+        self.unwatch(held);
+        Some(leader)
+    }
+
+    fn engine_watches_again(&self) {
+        let mut wake = Wake::default();
+        let mut guard = self.held();
+        if self.slept_for.swap(false, Ordering::Relaxed)
+            && let Some(held) = guard.as_mut().filter(|held| !held.exited && !held.withheld)
+            && self.watch(held).is_err()
+        {
+            // No memory for a watch that was there before: one looks now and then.
+            held.withheld = true;
+            wake.and(self.drive(&mut guard, Instant::now()).1);
+        }
+    }
+
     /// Somebody wants to know what is known by now.
     pub(crate) fn look_now(&self) {
         self.look_at(false);
@@ -152,7 +222,7 @@ impl Run {
         if dead && !held.exited && !held.withheld && held.tree.must_be_asked() {
             // Its tracer has to look first. The pidfd would be ready for ever; so we ask now and then.
             held.withheld = true;
-            self.unwatch(held.tree.as_ref());
+            self.unwatch(held);
         }
         if held.look.is_some_and(|look| look <= now) {
             held.look = None;
@@ -171,7 +241,7 @@ impl Run {
     }
 
     /// Takes in what has become of the tree, and acts on it.
-    fn take_in(&self, guard: &mut Option<Held>, now: Instant) -> Wake<'_> {
+    fn take_in(&self, guard: &mut Option<Held>, now: Instant) -> Wake {
         let Some(held) = guard.as_mut() else { return Wake::default() };
         let mut wake = Wake::default();
         let mut news = false;
@@ -218,7 +288,7 @@ impl Run {
 
     /// Performs what the machine says until it comes to rest. The error is that of the first signal that could not
     /// be delivered.
-    fn drive(&self, guard: &mut Option<Held>, now: Instant) -> (io::Result<()>, Wake<'_>) {
+    fn drive(&self, guard: &mut Option<Held>, now: Instant) -> (io::Result<()>, Wake) {
         let mut result = Ok(());
         let mut delivered = true;
         let mut happened = Vec::new();
@@ -264,7 +334,7 @@ impl Run {
         }
         // Posted last: who reads that it is gone finds neither its zombie nor its descriptors.
         if held.machine.is_gone() {
-            self.unwatch(held.tree.as_ref());
+            self.unwatch(held);
             self.engine.unregister(self.id);
             if let Some(survivor) = held.tree.survivor() {
                 Adopted::start(self.engine, survivor);
@@ -312,7 +382,7 @@ impl Run {
     }
 
     /// The leader is dead: what it wrote is delivered before that is told, and nothing is fed to it any more.
-    fn settle_streams(&self, now: Instant) -> Wake<'_> {
+    fn settle_streams(&self, now: Instant) -> Wake {
         let mut wake = Wake::default();
         // First what we hold, so that an end is seen as one.
         self.streams.until_exit.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -326,14 +396,25 @@ impl Run {
         self.streams.pumps.iter().find(|pump| pump.stream() == stream)?.so_far()
     }
 
-    fn post(&self, kind: EventKind) -> Wake<'_> {
+    fn post(&self, kind: EventKind) -> Wake {
         let elapsed = self.started.0.elapsed();
         self.board.post(&self.label, Event { at: SystemTime::now(), elapsed, kind })
     }
 
+    /// Has the engine look when there is news of the tree.
+    fn watch(&self, held: &mut Held) -> io::Result<()> {
+        held.watched = true;
+        held.tree.watched().into_iter().try_for_each(|descriptor| {
+            // Each change once: what is heard is taken in whole, and an end does not end.
+            self.engine.watch(descriptor, self.id, EventFlags::IN | EventFlags::ET)
+        })
+    }
+
     /// Before the descriptors are closed: epoll watches the files behind them, which may live on elsewhere.
-    fn unwatch(&self, tree: &dyn Tree) {
-        tree.watched().into_iter().for_each(|descriptor| self.engine.unwatch(descriptor));
+    fn unwatch(&self, held: &mut Held) {
+        if std::mem::take(&mut held.watched) {
+            held.tree.watched().into_iter().for_each(|descriptor| self.engine.unwatch(descriptor));
+        }
     }
 
     fn held(&self) -> MutexGuard<'_, Option<Held>> {

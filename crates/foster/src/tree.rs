@@ -38,6 +38,11 @@ pub(crate) trait Tree: Debug + Send {
     /// What the engine is to watch; when one of these is ready, there is news.
     fn watched(&self) -> Vec<BorrowedFd<'_>>;
 
+    /// The leader, if a thread may sleep until it is dead, with nothing else of the tree to hear of: it is our child.
+    fn own_child(&self) -> Option<Watch> {
+        None
+    }
+
     /// Takes in the news and returns what is not to be asked for otherwise.
     fn hear(&mut self) -> Vec<Heard> {
         Vec::new()

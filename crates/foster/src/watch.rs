@@ -8,6 +8,7 @@
 //! | `open(pid)` | pins a process that is not our child; `None` if it is gone |
 //! | `ended(Peek or Reap)` | its end, if it has ended; `Peek` leaves the zombie |
 //! | `stopped()` | the signal that stopped it, if it is stopped now |
+//! | `sleep_until_dead()` | blocks until it is dead, and leaves the zombie |
 //! | `wait_dead()` | blocks until it is dead, and reaps it |
 //! | `signal(signal)` | `Ok` also when it is dead |
 //! | `signal_group(signal)` | `None` where a group cannot be signalled by handle |

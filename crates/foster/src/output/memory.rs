@@ -87,7 +87,8 @@ impl Memory {
             return;
         }
         let page = rustix::param::page_size();
-        let start = self.bytes.as_mut_ptr().wrapping_add(self.touched.max(len)).map_addr(|at| at & !(page - 1));
+        let start =
+            self.bytes.as_mut_ptr().wrapping_add(self.touched.max(len)).map_addr(|at| at & !(page - 1));
         self.touched = capacity.min(self.touched.max(len) + BIG);
         let size = (self.bytes.as_ptr().addr() + self.touched).next_multiple_of(page) - start.addr();
         // SAFETY: the pages hold bytes of the vector, so they are there. Whatever else is in the first and the last of

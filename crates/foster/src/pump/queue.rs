@@ -30,12 +30,12 @@ impl Queue {
         self.0.change_quietly(|waiting| waiting.open += 1);
     }
 
-    pub(crate) fn closes(&self) -> Wake<'_> {
+    pub(crate) fn closes(&self) -> Wake {
         self.0.change(|waiting| waiting.open -= 1).1
     }
 
     /// Whoever was waiting is woken by the caller, who knows which locks he holds.
-    pub(crate) fn push(&self, stream: Stream, bytes: &[u8]) -> Wake<'_> {
+    pub(crate) fn push(&self, stream: Stream, bytes: &[u8]) -> Wake {
         if bytes.is_empty() {
             return Wake::default();
         }

@@ -90,6 +90,10 @@ impl Tree for Group {
         vec![self.watch.as_fd()]
     }
 
+    fn own_child(&self) -> Option<Watch> {
+        Some(self.watch.clone())
+    }
+
     fn leader_ended(&mut self) -> Option<Ended> {
         let collect = if self.pinned || !self.own { Collect::Reap } else { Collect::Peek };
         let ended = self.watch.ended(collect)?;

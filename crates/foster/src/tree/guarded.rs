@@ -298,7 +298,7 @@ impl Tree for Guarded {
     }
 
     fn survivor(&mut self) -> Option<Watch> {
-        (!self.reaped).then(|| self.parts.guard.try_clone()).flatten()
+        (!self.reaped).then(|| self.parts.guard.clone())
     }
 
     fn discard(&mut self) {

@@ -11,7 +11,7 @@ use std::time::Instant;
 use super::group::{Group, signal_each};
 use super::{Tree, proc, strategy};
 use crate::lifecycle::Reach;
-use crate::watch::Ended;
+use crate::watch::{Ended, Watch};
 use crate::{Contained, Level, Mechanism, Proof, Signal, Survives, init};
 
 #[derive(Debug)]
@@ -43,6 +43,10 @@ impl Tree for Init {
 
     fn watched(&self) -> Vec<BorrowedFd<'_>> {
         self.group.watched()
+    }
+
+    fn own_child(&self) -> Option<Watch> {
+        self.group.own_child()
     }
 
     fn leader_ended(&mut self) -> Option<Ended> {

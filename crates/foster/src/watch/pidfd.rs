@@ -9,6 +9,7 @@
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
@@ -19,8 +20,8 @@ use crate::tree::proc;
 use crate::{Signal, Status, Usage};
 
 /// A process, pinned: whatever becomes of its number, this is it or nobody.
-#[derive(Debug)]
-pub(crate) struct Pidfd(OwnedFd);
+#[derive(Clone, Debug)]
+pub(crate) struct Pidfd(Arc<OwnedFd>);
 
 /// Whether to leave the zombie, whose number pins its group, or to give both back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,16 +62,12 @@ impl Pidfd {
     /// Takes over the descriptor that `clone(2)` made for our child.
     pub(crate) fn from_clone(raw: libc::c_int) -> Pidfd {
         // SAFETY: the kernel has just opened this descriptor for us; nobody else knows its number.
-        Pidfd(unsafe { OwnedFd::from_raw_fd(raw) })
+        Pidfd(Arc::new(unsafe { OwnedFd::from_raw_fd(raw) }))
     }
 
     /// Takes over a descriptor that a guard sent.
     pub(crate) fn from_descriptor(descriptor: OwnedFd) -> Pidfd {
-        Pidfd(descriptor)
-    }
-
-    pub(crate) fn try_clone(&self) -> Option<Pidfd> {
-        self.0.try_clone().ok().map(Pidfd)
+        Pidfd(Arc::new(descriptor))
     }
 
     /// Its number in our pid namespace; `None` if it is dead and reaped, or not to be seen from here.
@@ -92,7 +89,7 @@ impl Pidfd {
     /// Pins a process that is not our child.
     pub(crate) fn open(pid: u32) -> Option<Pidfd> {
         let pid = Pid::from_raw(pid.cast_signed())?;
-        rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok().map(Pidfd)
+        rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok().map(Pidfd::from_descriptor)
     }
 
     pub(crate) fn ended(&self, collect: Collect) -> Option<Ended> {
@@ -114,6 +111,13 @@ impl Pidfd {
                 Err(_) => return None,
                 Ok(ended) => return ended.map(|(info, _)| info.status()),
             }
+        }
+    }
+
+    /// Blocks until it is dead, and leaves the zombie; or until that cannot be waited for.
+    pub(crate) fn sleep_until_dead(&self) {
+        while matches!(self.waitid(libc::WEXITED | libc::WNOWAIT), Err(error) if error.kind() == io::ErrorKind::Interrupted)
+        {
         }
     }
 
