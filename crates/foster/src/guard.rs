@@ -309,7 +309,7 @@ pub(crate) fn receive(
 
 /// The host's end of the link to a guard.
 #[derive(Debug)]
-pub(crate) struct Link(OwnedFd);
+pub(crate) struct Link(Arc<OwnedFd>);
 
 /// What came.
 #[derive(Debug)]
@@ -323,7 +323,7 @@ pub(crate) enum Came {
 
 impl Link {
     pub(crate) fn new(socket: OwnedFd) -> Link {
-        Link(socket)
+        Link(Arc::new(socket))
     }
 
     /// An order to a guard that is gone reaches nobody, and there is nobody left to need it.
@@ -350,6 +350,11 @@ impl Link {
                 came => return came,
             }
         }
+    }
+
+    /// The socket, to sleep until something comes.
+    pub(crate) fn socket(&self) -> Arc<OwnedFd> {
+        self.0.clone()
     }
 
     /// Blocks until something comes.

@@ -5,7 +5,7 @@
 //! and no order needs a thread to wake up. Nobody holds that lock while waiting, and no user code runs under it.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -18,7 +18,7 @@ use crate::known::Known;
 use crate::lifecycle::{Effect, Fact, Lifecycle, News, Order, Output};
 use crate::pump::{Feed, Pump};
 use crate::tree::proc::Process;
-use crate::tree::{Heard, Tree};
+use crate::tree::{Heard, Sleep, Tree};
 use crate::watch::{Collect, Watch};
 use crate::{Captured, Event, EventKind, Exit, Policy, Proof, Stream, Stuck};
 
@@ -29,7 +29,7 @@ pub(crate) struct Run {
     engine: &'static Engine,
     pub(crate) label: Arc<str>,
     board: Arc<Board<Known>>,
-    /// A thread sleeps until the leader is dead, and the engine does not watch it.
+    /// A thread sleeps for the leader's end, and the engine does not watch for that.
     slept_for: AtomicBool,
     started: (Instant, SystemTime),
     /// `None` once the run is gone: then there is no pid to misuse, and no descriptor is kept.
@@ -58,8 +58,8 @@ struct Held {
     ended: Option<(crate::watch::Ended, Instant, Vec<u32>)>,
     /// The leader's pidfd says that it is dead, and its status is kept from us: somebody traces it.
     withheld: bool,
-    /// The engine watches the tree.
-    watched: bool,
+    /// What of the tree the engine watches.
+    watched: Watched,
     /// Why the last kill did not reach everybody.
     refused: Option<io::Error>,
     /// When to look again, and how long until the look after.
@@ -67,6 +67,15 @@ struct Held {
     pace: Duration,
     /// Where the run stands in the engine's timetable.
     queued: Option<Instant>,
+}
+
+/// What the engine watches of [`Tree::watched`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Watched {
+    All,
+    /// A thread sleeps for that.
+    AllButTheFirst,
+    Nothing,
 }
 
 /// A tree that empties tells nobody: one looks, soon at first, then less often.
@@ -90,7 +99,7 @@ impl Run {
             exited: false,
             ended: None,
             withheld: false,
-            watched: false,
+            watched: Watched::Nothing,
             refused: None,
             look: None,
             pace: FIRST_LOOK,
@@ -110,11 +119,12 @@ impl Run {
         drop(run.post(EventKind::Started { pid: held.tree.leader() }));
         engine.register(id, run.clone());
         let mut guard = run.held();
-        if let Err(error) = run.watch(&mut held) {
+        if let Err(error) = run.watch(held.tree.watched()) {
             engine.unregister(id);
             held.tree.discard();
             return Err(error);
         }
+        held.watched = Watched::All;
         *guard = Some(held);
         // Nobody has asked yet, so there is nobody to wake.
         _ = run.drive(&mut guard, Instant::now());
@@ -167,43 +177,46 @@ impl Run {
         self.board.forget(place);
     }
 
-    /// As [`board`](Run::board), for a thread that has nothing else to wait for before the leader is dead: where it is
-    /// the only one, it sleeps until then in the kernel, and takes in the end itself. That saves the way over the
-    /// engine's thread.
+    /// As [`board`](Run::board), for a thread that has nothing to wait for before the leader is dead: where it is the
+    /// only one, it sleeps until then in the kernel, and takes in the end itself. That saves the way over the engine's
+    /// thread.
     pub(crate) fn board_of_the_dead(&self) -> &Board<Known> {
-        if let Some(leader) = self.sleeps() {
-            leader.sleep_until_dead();
-            // It is closed with the tree, if that is gone now.
-            drop(leader);
+        if let Some(sleep) = self.falls_asleep() {
+            sleep.sleep();
             self.look_at(true);
             self.engine_watches_again();
         }
         self.board()
     }
 
-    /// The leader to sleep for, if that is nobody else's.
-    fn sleeps(&self) -> Option<Watch> {
+    /// What to sleep for, if that is nobody else's.
+    fn falls_asleep(&self) -> Option<Sleep> {
         let mut guard = self.held();
-        let held = guard.as_mut().filter(|held| held.watched && !held.exited)?;
-        let leader = held.tree.own_child()?;
+        let held = guard.as_mut().filter(|held| held.watched == Watched::All && !held.exited)?;
         if self.board.has_company() {
             return None;
         }
         self.slept_for.store(true, Ordering::Relaxed);
-        self.unwatch(held);
-        Some(leader)
+        held.tree.watched().first().into_iter().for_each(|descriptor| self.engine.unwatch(descriptor));
+        held.watched = Watched::AllButTheFirst;
+        Some(held.tree.sleep())
     }
 
     fn engine_watches_again(&self) {
         let mut wake = Wake::default();
         let mut guard = self.held();
         if self.slept_for.swap(false, Ordering::Relaxed)
-            && let Some(held) = guard.as_mut().filter(|held| !held.exited && !held.withheld)
-            && self.watch(held).is_err()
+            && let Some(held) = guard.as_mut().filter(|held| held.watched == Watched::AllButTheFirst)
+            // After the exit only a guard has more to tell, unless it has told all.
+            && !(held.exited && (held.tree.must_be_asked() || held.machine.is_emptied()))
         {
-            // No memory for a watch that was there before: one looks now and then.
-            held.withheld = true;
-            wake.and(self.drive(&mut guard, Instant::now()).1);
+            held.watched = Watched::All;
+            let first = held.tree.watched().into_iter().take(1);
+            if self.watch(first).is_err() {
+                // No memory for a watch that was there before: one looks now and then.
+                held.withheld = true;
+                wake.and(self.drive(&mut guard, Instant::now()).1);
+            }
         }
     }
 
@@ -401,10 +414,9 @@ impl Run {
         self.board.post(&self.label, Event { at: SystemTime::now(), elapsed, kind })
     }
 
-    /// Has the engine look when there is news of the tree.
-    fn watch(&self, held: &mut Held) -> io::Result<()> {
-        held.watched = true;
-        held.tree.watched().into_iter().try_for_each(|descriptor| {
+    /// Has the engine look when there is news.
+    fn watch<'a>(&self, descriptors: impl IntoIterator<Item = BorrowedFd<'a>>) -> io::Result<()> {
+        descriptors.into_iter().try_for_each(|descriptor| {
             // Each change once: what is heard is taken in whole, and an end does not end.
             self.engine.watch(descriptor, self.id, EventFlags::IN | EventFlags::ET)
         })
@@ -412,9 +424,13 @@ impl Run {
 
     /// Before the descriptors are closed: epoll watches the files behind them, which may live on elsewhere.
     fn unwatch(&self, held: &mut Held) {
-        if std::mem::take(&mut held.watched) {
-            held.tree.watched().into_iter().for_each(|descriptor| self.engine.unwatch(descriptor));
-        }
+        let unwatched = match std::mem::replace(&mut held.watched, Watched::Nothing) {
+            Watched::All => 0,
+            Watched::AllButTheFirst => 1,
+            Watched::Nothing => return,
+        };
+        let watched = held.tree.watched();
+        watched.into_iter().skip(unwatched).for_each(|descriptor| self.engine.unwatch(descriptor));
     }
 
     fn held(&self) -> MutexGuard<'_, Option<Held>> {

@@ -6,8 +6,12 @@
 
 use std::fmt::Debug;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Instant;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 
 use crate::lifecycle::Reach;
 use crate::watch::{Ended, Watch};
@@ -35,13 +39,11 @@ pub(crate) trait Tree: Debug + Send {
     /// The leader's pid.
     fn leader(&self) -> u32;
 
-    /// What the engine is to watch; when one of these is ready, there is news.
+    /// What the engine is to watch; when one of these is ready, there is news. The first tells the leader's end.
     fn watched(&self) -> Vec<BorrowedFd<'_>>;
 
-    /// The leader, if a thread may sleep until it is dead, with nothing else of the tree to hear of: it is our child.
-    fn own_child(&self) -> Option<Watch> {
-        None
-    }
+    /// The first of these, for a thread that sleeps until it has news.
+    fn sleep(&self) -> Sleep;
 
     /// Takes in the news and returns what is not to be asked for otherwise.
     fn hear(&mut self) -> Vec<Heard> {
@@ -94,6 +96,27 @@ pub(crate) trait Tree: Debug + Send {
 
     /// What holds it, in words.
     fn contained(&self) -> Contained;
+}
+
+/// What a thread can sleep for.
+#[derive(Debug)]
+pub(crate) enum Sleep {
+    /// The leader, our child.
+    UntilDead(Watch),
+    /// The guard's socket.
+    UntilNews(Arc<OwnedFd>),
+}
+
+impl Sleep {
+    /// Blocks, and lets go of it.
+    pub(crate) fn sleep(self) {
+        match self {
+            Sleep::UntilDead(leader) => leader.sleep_until_dead(),
+            Sleep::UntilNews(socket) => {
+                while poll(&mut [PollFd::new(&*socket, PollFlags::IN)], None) == Err(Errno::INTR) {}
+            }
+        }
+    }
 }
 
 /// What a tree tells unasked.

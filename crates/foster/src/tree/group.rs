@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, getpgid};
 
-use super::Tree;
+use super::{Sleep, Tree};
 use super::proc::{self, Process};
 use crate::lifecycle::Reach;
 use crate::watch::{Collect, Ended, Watch};
@@ -90,8 +90,8 @@ impl Tree for Group {
         vec![self.watch.as_fd()]
     }
 
-    fn own_child(&self) -> Option<Watch> {
-        Some(self.watch.clone())
+    fn sleep(&self) -> Sleep {
+        Sleep::UntilDead(self.watch.clone())
     }
 
     fn leader_ended(&mut self) -> Option<Ended> {
