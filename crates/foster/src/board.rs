@@ -142,8 +142,8 @@ impl<T> Drop for Place<'_, T> {
     }
 }
 
-/// Which tasks are to be woken, and what is to be logged. Both are somebody else's code, and run when this is dropped: hold
-/// it until no lock is held, by declaring it before the lock's guard.
+/// Which tasks are to be woken, and what is to be logged. Both are somebody else's code, and run when this is
+/// dropped: hold it until no lock is held, by declaring it before the lock's guard.
 #[derive(Debug, Default)]
 #[must_use]
 pub(crate) struct Wake {

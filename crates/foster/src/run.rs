@@ -42,8 +42,8 @@ pub(crate) struct Run {
 pub(crate) struct Streams {
     pub(crate) pumps: Vec<Arc<Pump>>,
     pub(crate) feed: Option<Arc<Feed>>,
-    /// What we hold open as long as the leader lives: an input that ends with it; the program's side of its terminal, which
-    /// it may let go of and open again.
+    /// What we hold open as long as the leader lives: an input that ends with it; the program's side of its terminal,
+    /// which it may let go of and open again.
     pub(crate) until_exit: Mutex<Vec<OwnedFd>>,
 }
 

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, getpgid};
 
-use super::{Sleep, Tree};
 use super::proc::{self, Process};
+use super::{Sleep, Tree};
 use crate::lifecycle::Reach;
 use crate::watch::{Collect, Ended, Watch};
 use crate::{Contained, Level, Mechanism, Proof, Signal, Survives, Tried};
