@@ -30,6 +30,10 @@ planted:
 bench *args:
     cargo run --release -p bench --locked -- {{ args }}
 
+# Count instructions and system calls, and compare them to crates/budget/budgets.txt; BLESS=1 rewrites that
+budget:
+    cargo test -p budget --locked -- --nocapture
+
 [private]
 fmt:
     cargo fmt --all --check

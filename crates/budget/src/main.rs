@@ -54,7 +54,7 @@ fn repeat(operation: &str, times: u32) -> Result<()> {
 }
 
 /// Long enough for the start to be over.
-const TIMEOUT: Duration = Duration::from_millis(20);
+const TIMEOUT: Duration = Duration::from_millis(50);
 
 /// From the start to the exit and to nothing left.
 fn run(command: &Command) -> Result<()> {

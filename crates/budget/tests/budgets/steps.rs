@@ -98,7 +98,7 @@ impl Steps {
                 return Ok(());
             }
             (libc::SIGTRAP, libc::PTRACE_EVENT_CLONE) => {
-                _ = self.known.insert(event_message(pid)?, Who::Engine)
+                self.known.insert(event_message(pid)?, Who::Engine);
             }
             (libc::SIGTRAP, libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_FORK) => {
                 self.known.insert(event_message(pid)?, Who::Child);
