@@ -28,6 +28,7 @@ planted:
 
 # Measure foster, its peers and the physical limit on the same work
 bench *args:
+    cargo build --release -p foster-cli --locked
     cargo run --release -p bench --locked -- {{ args }}
 
 # Count instructions and system calls, and compare them to crates/budget/budgets.txt; BLESS=1 rewrites that

@@ -15,7 +15,7 @@ Measures foster, its peers, and what the kernel allows.
     --output-rounds N how often each contender takes its turn in E [5]
     --quick           2 rounds of 5, 16 MiB: does it work at all?
     --only TASKS      A: spawn → reaped, B: exit → waiter, C: SIGTERM → reaped, D: what containment costs,
-                      E: output dropped, kept, prefixed [ABCDE]
+                      E: output dropped, kept, prefixed, H: the program [ABCDEH]
     --pin TASKS       which of them to hold on one CPU; `none` for none [A]
     --filter WORD     only contenders with this in their name, and the limit
     --json FILE       write the figures there too
@@ -43,7 +43,7 @@ impl Args {
             iterations: 100,
             mebibytes: 1024,
             output_rounds: 5,
-            only: "ABCDE".to_string(),
+            only: "ABCDEH".to_string(),
             pin: "A".to_string(),
             filter: String::new(),
             json: None,
@@ -80,8 +80,8 @@ fn count(text: &str) -> Result<usize> {
 
 fn tasks(text: &str) -> Result<String> {
     let letters = if text == "none" { String::new() } else { text.to_ascii_uppercase() };
-    match letters.chars().find(|letter| !"ABCDE".contains(*letter)) {
-        Some(letter) => Err(format!("there is no task {letter}; there are A, B, C, D and E").into()),
+    match letters.chars().find(|letter| !"ABCDEH".contains(*letter)) {
+        Some(letter) => Err(format!("there is no task {letter}; there are A, B, C, D, E and H").into()),
         None => Ok(letters),
     }
 }

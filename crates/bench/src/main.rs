@@ -8,6 +8,7 @@ mod limit;
 mod machine;
 mod measure;
 mod output;
+mod program;
 mod report;
 mod stage;
 mod stats;
@@ -46,12 +47,15 @@ fn main() -> Result<()> {
     for table in output.iter().flatten() {
         out.write_all(report::output(table).as_bytes())?;
     }
+    let program = args.only.contains(program::LETTER).then(|| program::measure(&args)).transpose()?;
+    if let Some(program) = &program {
+        out.write_all(program::table(program).as_bytes())?;
+    }
     out.write_all(report::notes(&contenders).as_bytes())?;
     if let Some(file) = &args.json {
-        std::fs::write(
-            file,
-            format!("{:#}\n", report::json(&machine, &args, &tables, held.as_deref(), output.as_deref())),
-        )?;
+        let mut json = report::json(&machine, &args, &tables, held.as_deref(), output.as_deref());
+        json["program"] = program.as_ref().map(program::Table::json).into();
+        std::fs::write(file, format!("{json:#}\n"))?;
     }
     Ok(())
 }

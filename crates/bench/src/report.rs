@@ -12,7 +12,7 @@ use crate::stats::Spread;
 use crate::{output, strategies};
 
 /// The limit does the same work in every round: when its time wanders by more than this, so does everybody's.
-const UNREST: f64 = 0.3;
+pub(crate) const UNREST: f64 = 0.3;
 
 /// What is known before the first child.
 pub(crate) fn head(machine: &Machine, args: &Args) -> String {
@@ -182,7 +182,7 @@ impl output::Table {
 }
 
 impl Spread {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         json!({ "p25": self.p25, "p50": self.median, "p75": self.p75 })
     }
 }

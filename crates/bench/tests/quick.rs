@@ -74,6 +74,12 @@ fn every_contender_is_measured_at_every_task() {
             assert!(row[figure].as_f64().is_some_and(|median| median > 0.0), "{figure}: {row}");
         }
     }
+    let program = json["program"]["contenders"].as_array().expect("a list of wrappers");
+    assert_eq!(program[0]["name"], "the child alone");
+    assert_eq!(program[0]["ratio"]["p50"], 1.0, "the child is its own measure");
+    for row in program {
+        assert!(row["microseconds"]["p50"].as_f64().is_some_and(|median| median > 0.0), "{row}");
+    }
     for peer in ["foster", "tokio", "process-wrap", "duct", "shared_child"] {
         assert!(json["versions"][peer].is_string(), "no version of {peer}");
     }
