@@ -13,7 +13,7 @@ use foster::{Containment, Leftovers, Level, Signal, Target};
 use crate::forward::Start;
 use crate::say::{self, Volume};
 use crate::values::{self, Rewrite, Rotation, Source, Span};
-use crate::{doctor, run};
+use crate::{doctor, plain, run};
 
 /// The exit code that says that foster itself failed.
 pub(crate) const FAILED: u8 = 125;
@@ -193,6 +193,7 @@ pub(crate) struct Run {
     pub(crate) quiet: bool,
 
     /// The program and its arguments
+    // A new option, or another default, stands in `plain` too.
     #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
 }
@@ -223,6 +224,9 @@ impl Run {
 
 /// Does what the command line says and returns the exit code.
 pub(crate) fn dispatch(args: Vec<OsString>, start: &Start) -> u8 {
+    if let Some(run) = plain::read(&args) {
+        return run::run(&run, start);
+    }
     let help = match args.get(1).filter(|verb| *verb == "doctor") {
         Some(_) => "foster doctor --help",
         None => "foster run --help",
@@ -298,6 +302,15 @@ pub(crate) fn print(text: &[u8]) -> u8 {
     match out.write_all(text).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => say::failure(&say::plain(&error)),
         _ => 0,
+    }
+}
+
+/// What clap makes of `foster run`.
+#[cfg(test)]
+pub(crate) fn by_clap(words: &[OsString]) -> Result<Box<Run>, String> {
+    match Foster::try_parse_from(words) {
+        Ok(Foster { verb: Verb::Run(run) }) => Ok(run),
+        other => Err(format!("{other:?}")),
     }
 }
 

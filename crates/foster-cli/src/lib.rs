@@ -1,8 +1,9 @@
 //! The program `foster`, without its entry point.
 //!
-//! `args` is the command line, `run` starts the program and `watch` is there while it runs; the rest is what they
-//! need: signals (`forward`), the terminal, where the output goes (`streams`), what people (`say`) and machines
-//! (`records`) are told. `doctor` tells what can hold programs on this machine.
+//! `args` is the command line, `plain` the same where it is one that most people write; `run` starts the program and
+//! `watch` is there while it runs; the rest is what they need: signals (`forward`), the terminal, where the output goes
+//! (`streams`), what people (`say`) and machines (`records`) are told. `doctor` tells what can hold programs on this
+//! machine.
 
 mod args;
 mod descriptors;
@@ -10,6 +11,7 @@ mod doctor;
 mod duration;
 mod env_file;
 mod forward;
+mod plain;
 mod records;
 mod run;
 mod say;
