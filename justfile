@@ -35,6 +35,12 @@ bench *args:
 budget:
     cargo test -p budget --locked -- --nocapture
 
+# The program as one static file, for images and for systems with another libc
+artifact target=(arch() + "-unknown-linux-musl"):
+    rustup target add {{ target }}
+    cargo build --release -p foster-cli --locked --target {{ target }}
+    @ls -lh "${CARGO_TARGET_DIR:-target}/{{ target }}/release/foster"
+
 [private]
 fmt:
     cargo fmt --all --check
