@@ -211,8 +211,11 @@ impl Lifeline {
             return Ok(lifeline.clone());
         }
         let us = above_2(pidfd_open(getpid(), PidfdFlags::empty())?)?;
-        // Without them the death of a process with much memory is seen late, and that is all.
-        let bells = [unless_we_lack(bell())?, unless_we_lack(bell())?];
+        // Without them the death of a process with much memory is seen late, and that is all. Both threads are on their
+        // way before either is waited for.
+        let bells = [Bell::start(), Bell::start()];
+        let [first, second] = bells.map(|bell| unless_we_lack(bell.and_then(Bell::hear)));
+        let bells = [first?, second?];
         Ok(lifeline.insert(Arc::new(Lifeline { pid: getpid(), us, bells })).clone())
     }
 }
@@ -223,18 +226,33 @@ impl Lifeline {
 /// A dying process first gives back its memory, about 75 ms for each GiB, and only then its descriptors: whoever
 /// watches its pidfd, or a pipe of the whole process, learns it that late. A thread with a table of its own gives that
 /// back before, unless it is the last to use the memory; of two at most one is.
-fn bell() -> io::Result<OwnedFd> {
-    let (ours, theirs) = link()?;
-    let (left, has_left) = mpsc::channel();
-    let number = theirs.as_raw_fd();
-    let thread = thread::Builder::new().name("foster-bell".to_string()).stack_size(64 * 1024);
-    start_thread(thread, move || ring(number, &left))?;
-    has_left.recv().map_err(|_| Errno::NOSYS)??;
-    // It has its own copy now: if it ends, we read the end.
-    drop(theirs);
-    let mut byte = [0];
-    let (_, pipe) = receive(&ours, &mut byte, RecvFlags::empty())?;
-    above_2(pipe.ok_or(Errno::MFILE)?)
+struct Bell {
+    ours: OwnedFd,
+    theirs: OwnedFd,
+    has_left: mpsc::Receiver<io::Result<()>>,
+}
+
+impl Bell {
+    /// Starts its thread.
+    fn start() -> io::Result<Bell> {
+        let (ours, theirs) = link()?;
+        let (left, has_left) = mpsc::channel();
+        let number = theirs.as_raw_fd();
+        let thread = thread::Builder::new().name("foster-bell".to_string()).stack_size(64 * 1024);
+        start_thread(thread, move || ring(number, &left))?;
+        Ok(Bell { ours, theirs, has_left })
+    }
+
+    /// The end of the pipe that is ours.
+    fn hear(self) -> io::Result<OwnedFd> {
+        let Bell { ours, theirs, has_left } = self;
+        has_left.recv().map_err(|_| Errno::NOSYS)??;
+        // It has its own copy now: if it ends, we read the end.
+        drop(theirs);
+        let mut byte = [0];
+        let (_, pipe) = receive(&ours, &mut byte, RecvFlags::empty())?;
+        above_2(pipe.ok_or(Errno::MFILE)?)
+    }
 }
 
 /// Leaves our descriptor table, hands over the reading end of a pipe, and sleeps holding the other. What is open in its
