@@ -132,13 +132,16 @@ impl<'a> Watch<'a> {
         let volume = args.volume();
         volume.say(Volume::Verbose, format_args!("started {}, pid {pid}", say::name(child.label())));
         let held = child.containment();
-        let mut how = format!("held by {}, level {}", held.mechanism, held.level);
-        for tried in &held.tried {
-            how = format!("{how}; {tried} ({})", tried.hint);
-        }
         // A fall to the group alone is worth a line: foster's death would then not be the program's.
         let fell = held.mechanism == Mechanism::ProcessGroup && !held.tried.is_empty();
-        volume.say(if fell { Volume::Normal } else { Volume::Verbose }, how);
+        let from = if fell { Volume::Normal } else { Volume::Verbose };
+        if volume >= from {
+            let mut how = format!("held by {}, level {}", held.mechanism, held.level);
+            for tried in &held.tried {
+                how = format!("{how}; {tried} ({})", tried.hint);
+            }
+            volume.say(from, how);
+        }
         let keys = child.take_stdin().filter(|_| args.pty);
         let typist = keys.and_then(|keys| Typist::new(keys).ok());
         Watch {
