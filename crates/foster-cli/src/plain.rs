@@ -60,7 +60,8 @@ pub(crate) fn read(args: &[OsString]) -> Option<Run> {
             _ => return None,
         }
     }
-    (!run.command.is_empty() && !(run.verbose && run.quiet)).then_some(run)
+    let is_wrong = run.command.is_empty() || run.verbose && run.quiet;
+    (!is_wrong).then_some(run)
 }
 
 /// What clap makes of no options: the defaults of `args`, once more.
