@@ -38,7 +38,7 @@ budget:
 # The program as one static file, for images and for systems with another libc
 artifact target=(arch() + "-unknown-linux-musl"):
     rustup target add {{ target }}
-    cargo build --release -p foster-cli --locked --target {{ target }}
+    cargo build --release -p foster-cli --locked --config 'profile.release.strip="symbols"' --target {{ target }}
     @ls -lh "${CARGO_TARGET_DIR:-target}/{{ target }}/release/foster"
 
 [private]
