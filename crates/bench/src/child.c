@@ -4,6 +4,8 @@
  *   child exit    exits at once
  *   child stamp   sleeps until its parent waits, writes the time into the page behind descriptor 0, and exits
  *   child pause   writes a byte to descriptor 0 and sleeps until a signal ends it
+ *   child deaf    the same with SIGTERM blocked
+ *   child hold    sleeps until a signal, or the end of descriptor 0, ends it
  *   child crowd N starts N that sleep, each with a session of its own, then does as `child pause`
  *   child fill N  gives N bytes to the pipe behind descriptor 1, and exits
  *   child lines N the same with N lines of 13 bytes and a newline
@@ -73,12 +75,20 @@ static _Noreturn void stamp(void)
 	leave(0);
 }
 
-static _Noreturn void await_signal(void)
+static _Noreturn void await_signal(unsigned long blocked)
 {
+	call(SYS_rt_sigprocmask, 0, (long)&blocked, 0, sizeof blocked, 0, 0);
 	if (call(SYS_write, 0, (long)"r", 1, 0, 0, 0) != 1)
 		leave(2);
 	for (;;) /* pause(2), which aarch64 does not have */
 		call(SYS_ppoll, 0, 0, 0, 0, 0, 0);
+}
+
+static _Noreturn void hold(void)
+{
+	char byte;
+
+	leave(call(SYS_read, 0, (long)&byte, 1, 0, 0, 0) == 0 ? 0 : 2);
 }
 
 static long number(const char *digits)
@@ -104,7 +114,7 @@ static _Noreturn void crowd(long count)
 				call(SYS_ppoll, 0, 0, 0, 0, 0, 0);
 		}
 	}
-	await_signal();
+	await_signal(0);
 }
 
 /*
@@ -145,6 +155,8 @@ __attribute__((used)) _Noreturn void begin(long *stack)
 	switch (mode[0]) {
 	case 'c':
 		crowd(count);
+	case 'h':
+		hold();
 	case 'f':
 		fill(count, 0);
 	case 'l':
@@ -152,7 +164,9 @@ __attribute__((used)) _Noreturn void begin(long *stack)
 	case 's':
 		stamp();
 	case 'p':
-		await_signal();
+		await_signal(0);
+	case 'd':
+		await_signal(1UL << (15 - 1)); /* SIGTERM */
 	default:
 		leave(0);
 	}

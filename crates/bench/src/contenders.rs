@@ -8,6 +8,8 @@ mod foster;
 mod peers;
 mod tokio;
 
+pub(crate) use peers::terminate_group;
+
 use std::process::ExitStatus;
 use std::rc::Rc;
 
@@ -21,6 +23,12 @@ pub(crate) trait Running {
 
     /// Waits for the end.
     fn wait(&mut self) -> Result<ExitStatus>;
+
+    /// Asks a child in [`Mode::Deaf`] with SIGTERM, kills it when [`GRACE`](crate::stage::GRACE) is over, waits for
+    /// the end.
+    fn stop(&mut self) -> Result<ExitStatus> {
+        Err("it has no stop with a grace".into())
+    }
 }
 
 type Start = dyn Fn(Mode) -> Result<Box<dyn Running>>;
@@ -28,6 +36,8 @@ type Start = dyn Fn(Mode) -> Result<Box<dyn Running>>;
 pub(crate) struct Contender {
     pub(crate) name: &'static str,
     pub(crate) note: &'static str,
+    /// Whether it can stop with a grace.
+    pub(crate) has_grace: bool,
     start: Box<Start>,
 }
 
@@ -38,7 +48,12 @@ impl Contender {
         start: impl Fn(Mode) -> Result<R> + 'static,
     ) -> Contender {
         // The box is paid by all, the limit too: a few tens of nanoseconds.
-        Contender { name, note, start: Box::new(move |mode| Ok(Box::new(start(mode)?))) }
+        Contender { name, note, has_grace: false, start: Box::new(move |mode| Ok(Box::new(start(mode)?))) }
+    }
+
+    pub(crate) fn with_grace(mut self) -> Contender {
+        self.has_grace = true;
+        self
     }
 
     /// Starts the child; it has been executed on return.
@@ -58,5 +73,5 @@ pub(crate) fn all() -> Result<Vec<Contender>> {
 
 /// What a small asynchronous program has: one thread that is also the driver.
 pub(crate) fn runtime() -> Result<Rc<::tokio::runtime::Runtime>> {
-    Ok(Rc::new(::tokio::runtime::Builder::new_current_thread().enable_io().build()?))
+    Ok(Rc::new(::tokio::runtime::Builder::new_current_thread().enable_all().build()?))
 }

@@ -3,30 +3,64 @@
 //! `cargo run --release -p bench`, on a machine that does nothing else; `-- --help` for the dials.
 
 mod args;
+mod burden;
 mod contenders;
+mod idle;
 mod limit;
 mod machine;
+mod many;
 mod measure;
 mod output;
 mod program;
+mod rates;
 mod report;
 mod stage;
 mod stats;
 mod strategies;
+mod svg;
+mod table;
+mod targets;
 mod task;
+mod times;
 
+use std::fs;
 use std::io::{Write, stdout};
 
 use crate::args::Args;
+use crate::contenders::Contender;
 use crate::machine::Machine;
+use crate::table::Table;
 use crate::task::Task;
 
-type Error = Box<dyn std::error::Error>;
+type Error = Box<dyn std::error::Error + Send + Sync>;
 type Result<T> = std::result::Result<T, Error>;
 
+/// What is measured under one letter. Each table is told as soon as it is there.
+struct Part {
+    letter: char,
+    measure: fn(char, &Args, &[Contender], &mut Tell<'_>) -> Result<()>,
+}
+
+type Tell<'a> = dyn FnMut(Box<dyn Table>) -> Result<()> + 'a;
+
+const PARTS: [Part; 8] = [
+    Part { letter: 'A', measure: times },
+    Part { letter: 'B', measure: times },
+    Part { letter: 'C', measure: times },
+    Part { letter: 'D', measure: |_, args, _, tell| tell(Box::new(strategies::measure(args)?)) },
+    Part { letter: 'E', measure: |_, args, _, tell| output::measure(args, tell) },
+    Part { letter: 'F', measure: |_, args, _, tell| tell(Box::new(many::measure(args)?)) },
+    Part { letter: 'G', measure: |_, args, _, tell| tell(Box::new(idle::measure(args)?)) },
+    Part { letter: 'H', measure: |_, args, _, tell| tell(Box::new(program::measure(args)?)) },
+];
+
 fn main() -> Result<()> {
+    let mut words = std::env::args().skip(1).peekable();
+    if words.next_if(|word| word == idle::HIDDEN).is_some() {
+        return idle::hold(words);
+    }
     let mut out = stdout();
-    let Some(args) = Args::parse(std::env::args().skip(1))? else {
+    let Some(args) = Args::parse(words)? else {
         return Ok(out.write_all(args::HELP.as_bytes())?);
     };
     let machine = Machine::look()?;
@@ -34,28 +68,26 @@ fn main() -> Result<()> {
     contenders.retain(|contender| contender.name == limit::NAME || contender.name.contains(&args.filter));
     out.write_all(report::head(&machine, &args).as_bytes())?;
     let mut tables = Vec::new();
-    for task in Task::ALL.into_iter().filter(|task| args.only.contains(task.letter())) {
-        let table = measure::measure(task, &contenders, &args)?;
-        out.write_all(report::table(&table).as_bytes())?;
-        tables.push(table);
+    for Part { letter, measure } in PARTS.iter().filter(|part| args.only.contains(part.letter)) {
+        measure(*letter, &args, &contenders, &mut |table| {
+            out.write_all(table.text().as_bytes())?;
+            tables.push(table);
+            Ok(())
+        })?;
     }
-    let held = args.only.contains(strategies::LETTER).then(|| strategies::measure(&args)).transpose()?;
-    if let Some(held) = &held {
-        out.write_all(strategies::table(held).as_bytes())?;
-    }
-    let output = args.only.contains(output::LETTER).then(|| output::measure(&args)).transpose()?;
-    for table in output.iter().flatten() {
-        out.write_all(report::output(table).as_bytes())?;
-    }
-    let program = args.only.contains(program::LETTER).then(|| program::measure(&args)).transpose()?;
-    if let Some(program) = &program {
-        out.write_all(program::table(program).as_bytes())?;
-    }
+    let charts: Vec<_> = tables.iter().flat_map(|table| table.charts()).collect();
+    let outcomes = targets::judge(&charts, machine.is_busy());
     out.write_all(report::notes(&contenders).as_bytes())?;
-    if let Some(file) = &args.json {
-        let mut json = report::json(&machine, &args, &tables, held.as_deref(), output.as_deref());
-        json["program"] = program.as_ref().map(program::Table::json).into();
-        std::fs::write(file, format!("{json:#}\n"))?;
+    out.write_all(targets::text(&outcomes).as_bytes())?;
+    let (json, picture) = args.files()?;
+    fs::write(&json, format!("{:#}\n", report::json(&machine, &args, &tables, &outcomes)))?;
+    fs::write(&picture, svg::picture(&report::title(&machine), &charts))?;
+    Ok(writeln!(out, "\nWritten to {} and {}", json.display(), picture.display())?)
+}
+
+fn times(letter: char, args: &Args, contenders: &[Contender], tell: &mut Tell<'_>) -> Result<()> {
+    for task in Task::ALL.into_iter().filter(|task| task.letter() == letter) {
+        tell(Box::new(times::measure(task, contenders, args)?))?;
     }
     Ok(())
 }

@@ -1,9 +1,10 @@
 //! What a child writes, taken by us: dropped, kept, and every line prefixed. It is the rate that counts here, and the
 //! child is the same for all: it hands its pages to the pipe and copies nothing, so nobody waits for it (child.c).
 //!
-//! All take turns in rounds, as in measure.rs. What was taken is counted each time: who loses a byte, or a line, is no
-//! contender. A block is 64 KiB for everybody who may choose: where this was written, reading again and again into the
-//! same 128 KiB was as fast, into the same 192 KiB or more three to four times as slow, whatever each call took.
+//! All take turns in rounds (measure.rs). What was taken is counted each time: who loses a byte, or a line, is no
+//! contender. A block is 64 KiB for everybody who may choose. From 128 KiB on, glibc's mmap threshold, a block begins
+//! 16 bytes behind a page, and the kernel's copy (`rep movsb`) is slow there: that, and not the size, made blocks of
+//! 192 KiB and more three to four times as slow where this was written.
 
 mod foster;
 mod limits;
@@ -16,11 +17,11 @@ use std::process::ExitStatus;
 use std::time::Instant;
 
 use crate::args::Args;
-use crate::machine::{self, Held};
-use crate::stats::Spread;
-use crate::{Result, contenders, limit, stage};
+use crate::machine::Held;
+use crate::rates::{self, race};
+use crate::{Result, Tell, contenders, limit, stage};
 
-pub(crate) const LETTER: char = 'E';
+const LETTER: char = 'E';
 
 const MIB: u64 = 1 << 20;
 
@@ -68,69 +69,28 @@ struct Contender {
     run: Box<dyn Fn(Load) -> Result<Taken>>,
 }
 
-/// What came out for one job.
-pub(crate) struct Table {
-    pub(crate) job: Job,
-    pub(crate) amount: u64,
-    pub(crate) rounds: usize,
-    /// The CPU that everybody was held on.
-    pub(crate) held_on: Option<usize>,
-    /// The limit first.
-    pub(crate) rows: Vec<Row>,
-}
-
-pub(crate) struct Row {
-    pub(crate) name: &'static str,
-    pub(crate) note: &'static str,
-    /// Over the rounds, in the job's unit.
-    pub(crate) rate: Spread,
-    /// That, by the limit's of the same round.
-    pub(crate) by_limit: Spread,
-    /// By std's of the same round, if std took part.
-    pub(crate) by_std: Option<Spread>,
-}
-
-pub(crate) fn measure(args: &Args) -> Result<Vec<Table>> {
+pub(crate) fn measure(args: &Args, tell: &mut Tell<'_>) -> Result<()> {
     stage::nothing_as_stdin()?;
     let held = args.pin.contains(LETTER).then(Held::on_one_cpu).transpose()?;
-    let held_on = held.as_ref().map(Held::cpu);
-    [Job::Drop, Job::Keep, Job::Prefix].into_iter().map(|job| race(job, args, held_on)).collect()
-}
-
-/// All rounds of one job.
-fn race(job: Job, args: &Args, held_on: Option<usize>) -> Result<Table> {
-    let load = Load::new(job, args.mebibytes as u64);
-    let mut contenders = limits::contenders(load);
-    contenders.push(foster::contender(job));
-    contenders.extend(peers::contenders(job, &contenders::runtime()?));
-    contenders.retain(|each| each.name.starts_with(limit::NAME) || each.name.contains(&args.filter));
-    for contender in &contenders {
-        contender.rate(Load::new(job, 1))?;
+    for job in [Job::Drop, Job::Keep, Job::Prefix] {
+        let load = Load::new(job, args.mebibytes as u64);
+        let mut contenders = limits::contenders(load);
+        contenders.push(foster::contender(job));
+        contenders.extend(peers::contenders(job, &contenders::runtime()?));
+        let racers = contenders.into_iter().map(|contender| {
+            let (name, note) = (contender.name, contender.note);
+            // Who starts for the first time pays for threads, caches and lazy symbols.
+            contender.rate(Load::new(job, 1))?;
+            Ok(rates::Contender::new(name, note, move || contender.rate(load)))
+        });
+        let racers: Result<_> = racers.collect();
+        tell(Box::new(race(load.told(), racers?, args.output_rounds, &args.filter, held.as_ref())?))?;
     }
-    let mut rates = vec![Vec::with_capacity(args.output_rounds); contenders.len()];
-    let mut order: Vec<usize> = (0..contenders.len()).collect();
-    for _ in 0..args.output_rounds {
-        machine::shuffle(&mut order);
-        for &turn in &order {
-            rates[turn].push(contenders[turn].rate(load)?);
-        }
-    }
-    let by = |rates: &[f64], others: &[f64]| {
-        Spread::of(rates.iter().zip(others).map(|(rate, other)| rate / other).collect())
-    };
-    let std = contenders.iter().position(|contender| contender.name == peers::STD);
-    let rows = contenders.iter().zip(&rates).map(|(contender, own)| Row {
-        name: contender.name,
-        note: contender.note,
-        rate: Spread::of(own.clone()),
-        by_limit: by(own, &rates[0]),
-        by_std: std.map(|std| by(own, &rates[std])),
-    });
-    Ok(Table { job, amount: load.amount, rounds: args.output_rounds, held_on, rows: rows.collect() })
+    Ok(())
 }
 
 impl Job {
-    pub(crate) fn number(self) -> u8 {
+    fn number(self) -> u8 {
         match self {
             Job::Drop => 1,
             Job::Keep => 2,
@@ -138,7 +98,7 @@ impl Job {
         }
     }
 
-    pub(crate) fn title(self) -> &'static str {
+    fn title(self) -> &'static str {
         match self {
             Job::Drop => "output read and dropped",
             Job::Keep => "output kept in memory",
@@ -147,7 +107,7 @@ impl Job {
     }
 
     /// The goal of the issue.
-    pub(crate) fn target(self) -> &'static str {
+    fn target(self) -> &'static str {
         match self {
             Job::Drop => "0.9 of the limit",
             Job::Keep => "2 × std",
@@ -155,7 +115,7 @@ impl Job {
         }
     }
 
-    pub(crate) fn unit(self) -> &'static str {
+    fn unit(self) -> &'static str {
         match self {
             Job::Drop | Job::Keep => "GiB/s",
             Job::Prefix => "M lines/s",
@@ -163,7 +123,7 @@ impl Job {
     }
 
     /// An amount in words.
-    pub(crate) fn told(self, amount: u64) -> String {
+    fn in_words(self, amount: u64) -> String {
         match self {
             Job::Drop | Job::Keep => format!("{} MiB", amount / MIB),
             Job::Prefix => format!("{amount} lines"),
@@ -187,6 +147,19 @@ impl Load {
             Job::Prefix => mebibytes * 20_000_000 / 1024,
         };
         Load { job, amount }
+    }
+
+    /// For the table.
+    fn told(self) -> rates::Job {
+        let Load { job, amount } = self;
+        rates::Job {
+            name: format!("{LETTER}{}", job.number()),
+            title: job.title().to_string(),
+            told: format!("{}; wanted of foster: {}", job.in_words(amount), job.target()),
+            amount,
+            unit: job.unit(),
+            is_by_std: job == Job::Keep,
+        }
     }
 
     /// The child's arguments.
@@ -233,24 +206,27 @@ impl Contender {
     /// One turn: from the call to all of it taken and the child reaped.
     fn rate(&self, load: Load) -> Result<f64> {
         let start = Instant::now();
-        let taken = (self.run)(load).map_err(|error| format!("{}: {error}", self.name))?;
+        let taken = (self.run)(load)?;
         let time = start.elapsed();
         drop(taken.kept);
         if (taken.amount, taken.written) != (load.amount, load.written()) {
-            let told = load.job.told(load.amount);
+            let told = load.job.in_words(load.amount);
             let Taken { amount, written, .. } = taken;
-            return Err(format!("{}: of {told} it took {amount} and wrote {written} bytes", self.name).into());
+            return Err(format!("of {told} it took {amount} and wrote {written} bytes").into());
         }
         Ok(load.job.in_units(load.amount) / time.as_secs_f64())
     }
 }
 
 /// Reads to the end, in blocks, and counts.
-fn drain(mut from: impl Read) -> io::Result<u64> {
-    let mut block = vec![0; BLOCK];
+fn drain(from: impl Read) -> io::Result<u64> {
+    drain_by(from, &mut vec![0; BLOCK])
+}
+
+fn drain_by(mut from: impl Read, block: &mut [u8]) -> io::Result<u64> {
     let mut bytes = 0;
     loop {
-        match from.read(&mut block)? {
+        match from.read(block)? {
             0 => return Ok(bytes),
             read => bytes += read as u64,
         }
@@ -298,9 +274,6 @@ fn who_loses_a_byte_is_no_contender() {
     for job in [Job::Drop, Job::Keep, Job::Prefix] {
         assert!(takes(job, 0).unwrap() > 0.0);
     }
-    assert_eq!(takes(Job::Keep, 1).unwrap_err(), "forgetful: of 1 MiB it took 1048575 and wrote 0 bytes");
-    assert_eq!(
-        takes(Job::Prefix, 1).unwrap_err(),
-        "forgetful: of 19531 lines it took 19530 and wrote 429682 bytes"
-    );
+    assert_eq!(takes(Job::Keep, 1).unwrap_err(), "of 1 MiB it took 1048575 and wrote 0 bytes");
+    assert_eq!(takes(Job::Prefix, 1).unwrap_err(), "of 19531 lines it took 19530 and wrote 429682 bytes");
 }

@@ -10,23 +10,31 @@ use std::fmt::Write;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::args::Args;
-use crate::machine::{self, Held};
-use crate::report;
+use crate::machine::Held;
+use crate::measure::{UNREST, interleaved, noise, ratio};
 use crate::stage::{self, CHILD, Mode};
 use crate::stats::{Spread, median};
+use crate::table::{Bar, Chart, Table, Unit};
 use crate::{Error, Result};
 
-pub(crate) const LETTER: char = 'H';
+const LETTER: char = 'H';
 
 const BARE: &str = "the child alone";
 
+/// Less is to be added than by any of these, which do no more than [`GROUP`]; and by the static build less than by this
+/// one, which is static too.
+const PEERS: [&str; 3] = ["tini", "dumb-init", "timeout"];
+const STATIC_PEER: &str = "catatonit";
+const GROUP: &str = "foster run, group";
+const STATIC_GROUP: &str = "static foster run, group";
+
 /// What came out.
-pub(crate) struct Table {
+pub(crate) struct Wrapped {
     held_on: Option<usize>,
     /// The first is the child alone.
     rows: Vec<Row>,
@@ -41,8 +49,8 @@ struct Row {
     microseconds: Spread,
     /// Over the rounds: that, by the child's of the same round.
     ratio: Spread,
-    /// Over the rounds: that, less the child's of the same round.
-    added: Spread,
+    /// Of each round: that, less the child's of the same round.
+    added: Vec<f64>,
 }
 
 struct Wrapper {
@@ -55,7 +63,7 @@ struct Wrapper {
 }
 
 /// Measures those that are here.
-pub(crate) fn measure(args: &Args) -> Result<Table> {
+pub(crate) fn measure(args: &Args) -> Result<Wrapped> {
     stage::nothing_as_stdin()?;
     let held = args.pin.contains(LETTER).then(Held::on_one_cpu).transpose()?;
     let (mut here, mut absent) = (Vec::new(), Vec::new());
@@ -66,28 +74,18 @@ pub(crate) fn measure(args: &Args) -> Result<Table> {
             Err(error) => return Err(format!("{}: {error}", wrapper.name).into()),
         }
     }
-    let mut medians = vec![Vec::with_capacity(args.rounds); here.len()];
-    let mut order: Vec<usize> = (0..here.len()).collect();
-    for _ in 0..args.rounds {
-        machine::shuffle(&mut order);
-        for &turn in &order {
-            let samples: Result<Vec<u64>> = (0..args.iterations).map(|_| here[turn].sample()).collect();
-            #[expect(
-                clippy::cast_precision_loss,
-                reason = "nanoseconds of a process's life are far below 2^53"
-            )]
-            medians[turn].push(median(samples?) as f64 / 1e3);
-        }
-    }
-    let bare = medians[0].clone();
-    let rows = here.into_iter().zip(medians).map(|(Wrapper { name, note, .. }, medians)| {
-        let beside = |tell: fn(f64, f64) -> f64| {
-            Spread::of(medians.iter().zip(&bare).map(|(median, bare)| tell(*median, *bare)).collect())
-        };
-        let (ratio, added) = (beside(|median, bare| median / bare), beside(|median, bare| median - bare));
-        Row { name, note, ratio, added, microseconds: Spread::of(medians) }
+    let medians = interleaved(here.len(), args.rounds, |turn| {
+        let samples: Result<Vec<Duration>> = (0..args.iterations).map(|_| here[turn].sample()).collect();
+        Ok(median(samples?).as_secs_f64() * 1e6)
+    })?;
+    let rows = here.into_iter().zip(&medians).map(|(Wrapper { name, note, .. }, own)| Row {
+        name,
+        note,
+        microseconds: Spread::of(own.clone()),
+        ratio: ratio(own, &medians[0]),
+        added: own.iter().zip(&medians[0]).map(|(own, bare)| own - bare).collect(),
     });
-    Ok(Table { held_on: held.as_ref().map(Held::cpu), rows: rows.collect(), absent })
+    Ok(Wrapped { held_on: held.as_ref().map(Held::cpu), rows: rows.collect(), absent })
 }
 
 fn all() -> Result<Vec<Wrapper>> {
@@ -134,8 +132,8 @@ fn is_absent(error: &Error) -> bool {
 }
 
 impl Wrapper {
-    /// From its start to its end, in nanoseconds. It must end as the child does.
-    fn sample(&self) -> Result<u64> {
+    /// From its start to its end. It must end as the child does.
+    fn sample(&self) -> Result<Duration> {
         let began = Instant::now();
         let mut words =
             self.words.iter().map(OsString::as_os_str).chain([CHILD.as_ref(), Mode::Exit.as_str().as_ref()]);
@@ -145,65 +143,92 @@ impl Wrapper {
         if !status.success() {
             return Err(format!("ended with {status}").into());
         }
-        Ok(u64::try_from(time.as_nanos())?)
+        Ok(time)
     }
 }
 
-impl Table {
+impl Wrapped {
     /// How far the child's own times lie apart.
     fn unrest(&self) -> f64 {
         self.rows[0].microseconds.unrest()
     }
 
-    pub(crate) fn json(&self) -> Value {
+    fn added(&self, name: &str) -> Option<&[f64]> {
+        self.rows.iter().find(|row| row.name == name).map(|row| &*row.added)
+    }
+
+    /// What is added by the first, by the least that one of the others adds in the same round.
+    fn beside(&self, name: &'static str, peers: &[&str], title: &str) -> Option<Chart> {
+        let peers: Option<Vec<&[f64]>> = peers.iter().map(|peer| self.added(peer)).collect();
+        let peers = peers?;
+        let least = |round: usize| peers.iter().map(|added| added[round]).fold(f64::INFINITY, f64::min);
+        let own = self.added(name)?;
+        let least: Vec<f64> = (0..own.len()).map(least).collect();
+        let figure = ratio(own, &least);
+        let title = title.to_string();
+        let (unit, is_noisy) = (Unit::TimeByPeer, self.unrest() > UNREST);
+        Some(Chart { key: format!("H {name}"), title, unit, is_noisy, bars: vec![Bar { name, figure }] })
+    }
+}
+
+impl Table for Wrapped {
+    fn text(&self) -> String {
+        let mut text = format!("\n{LETTER}. the program around a tiny child: from its start to its end\n");
+        if let Some(cpu) = self.held_on {
+            _ = writeln!(text, "   held on CPU {cpu}, children too");
+        }
+        text += &noise(self.unrest());
+        _ = writeln!(
+            text,
+            "\n   {:<26} {:>8} {:>12} {:>9} {:>13} {:>9}",
+            "", "÷ child", "p25–p75", "added µs", "p25–p75", "p50 µs"
+        );
+        for Row { name, microseconds, ratio, added, .. } in &self.rows {
+            let added = Spread::of(added.clone());
+            let ratios = format!("{:.2}–{:.2}", ratio.p25, ratio.p75);
+            let adds = format!("{:.0}–{:.0}", added.p25, added.p75);
+            let (ratio, added, time) = (ratio.median, added.median, microseconds.median);
+            _ = writeln!(text, "   {name:<26} {ratio:>8.2} {ratios:>12} {added:>9.0} {adds:>13} {time:>9.0}");
+        }
+        text.push('\n');
+        for Row { name, note, .. } in &self.rows {
+            _ = writeln!(text, "   {name:<26} {note}");
+        }
+        for (name, from) in &self.absent {
+            _ = writeln!(text, "   {name:<26} is not here: {from}");
+        }
+        text
+    }
+
+    fn json(&self) -> Value {
         let row = |row: &Row| {
             json!({
                 "name": row.name,
                 "ratio": row.ratio.json(),
-                "added_us": row.added.json(),
+                "added_us": Spread::of(row.added.clone()).json(),
                 "microseconds": row.microseconds.json(),
             })
         };
         json!({
             "task": LETTER.to_string(),
             "held_on_cpu": self.held_on,
-            "unrest_of_child": self.unrest(),
-            "too_noisy": self.unrest() > report::UNREST,
+            "unrest_of_limit": self.unrest(),
+            "too_noisy": self.unrest() > UNREST,
             "contenders": self.rows.iter().map(row).collect::<Vec<_>>(),
             "absent": self.absent.iter().map(|(name, _)| name).collect::<Vec<_>>(),
         })
     }
-}
 
-pub(crate) fn table(table: &Table) -> String {
-    let mut text = format!("\n{LETTER}. the program around a tiny child: from its start to its end\n");
-    if let Some(cpu) = table.held_on {
-        _ = writeln!(text, "   held on CPU {cpu}, children too");
+    fn charts(&self) -> Vec<Chart> {
+        let all = Chart {
+            key: LETTER.to_string(),
+            title: "the program around a tiny child".to_string(),
+            unit: Unit::TimeByLimit,
+            is_noisy: self.unrest() > UNREST,
+            bars: self.rows.iter().map(|row| Bar { name: row.name, figure: row.ratio }).collect(),
+        };
+        let group = self.beside(GROUP, &PEERS, "what it adds, by the least of tini, dumb-init and timeout");
+        let fixed = self.beside(STATIC_GROUP, &[STATIC_PEER], "what it adds, by catatonit");
+        [Some(all), group, fixed].into_iter().flatten().collect()
     }
-    if table.unrest() > report::UNREST {
-        let percent = table.unrest() * 100.0;
-        _ = writeln!(
-            text,
-            "   TOO NOISY TO TELL: the child alone varied by {percent:.0} % from round to round"
-        );
-    }
-    _ = writeln!(
-        text,
-        "\n   {:<26} {:>8} {:>12} {:>9} {:>13} {:>9}",
-        "", "÷ child", "p25–p75", "added µs", "p25–p75", "p50 µs"
-    );
-    for Row { name, microseconds, ratio, added, .. } in &table.rows {
-        let ratios = format!("{:.2}–{:.2}", ratio.p25, ratio.p75);
-        let adds = format!("{:.0}–{:.0}", added.p25, added.p75);
-        let (ratio, added, time) = (ratio.median, added.median, microseconds.median);
-        _ = writeln!(text, "   {name:<26} {ratio:>8.2} {ratios:>12} {added:>9.0} {adds:>13} {time:>9.0}");
-    }
-    text.push('\n');
-    for Row { name, note, .. } in &table.rows {
-        _ = writeln!(text, "   {name:<26} {note}");
-    }
-    for (name, from) in &table.absent {
-        _ = writeln!(text, "   {name:<26} is not here: {from}");
-    }
-    text
 }

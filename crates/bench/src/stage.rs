@@ -17,6 +17,9 @@ use crate::Result;
 /// The program that is started, built by build.rs from child.c.
 pub(crate) const CHILD: &str = env!("BENCH_CHILD");
 
+/// How long a child that was asked may stay.
+pub(crate) const GRACE: Duration = Duration::from_millis(50);
+
 /// What the child does; its argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -26,6 +29,10 @@ pub(crate) enum Mode {
     Stamp,
     /// Says that it is ready, sleeps until a signal ends it.
     Pause,
+    /// The same, but SIGTERM does not; whoever starts it gives it [`GRACE`].
+    Deaf,
+    /// Says nothing, sleeps until a signal, or the end of descriptor 0, ends it.
+    Hold,
 }
 
 impl Mode {
@@ -34,6 +41,8 @@ impl Mode {
             Mode::Exit => "exit",
             Mode::Stamp => "stamp",
             Mode::Pause => "pause",
+            Mode::Deaf => "deaf",
+            Mode::Hold => "hold",
         }
     }
 }

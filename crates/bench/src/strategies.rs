@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 use crate::args::Args;
 use crate::stage::{self, CHILD, Ready};
 use crate::stats::median;
+use crate::table::{Chart, Table};
 use crate::{Result, machine};
 
-pub(crate) const LETTER: char = 'D';
+const LETTER: char = 'D';
 
 /// How many descendants, each with a session of its own, a stop has to find.
 const CROWDS: [usize; 3] = [1, 100, 1000];
@@ -46,16 +47,19 @@ const fn strategy(
     Strategy { name, containment, twin, reported }
 }
 
+/// What came out; the group first.
+pub(crate) struct Held(Vec<Row>);
+
 /// The medians of one strategy.
-pub(crate) struct Row {
+struct Row {
     name: &'static str,
     start: Duration,
     stops: [Duration; 3],
     reported: (f64, [f64; 3]),
 }
 
-/// Measures those that this machine has; the first is the group.
-pub(crate) fn measure(args: &Args) -> Result<Vec<Row>> {
+/// Measures those that this machine has.
+pub(crate) fn measure(args: &Args) -> Result<Held> {
     let ready = Ready::as_stdin()?;
     let here: Vec<&Strategy> =
         STRATEGIES.iter().filter(|strategy| strategy.command(0).spawn().is_ok()).collect();
@@ -89,7 +93,7 @@ pub(crate) fn measure(args: &Args) -> Result<Vec<Row>> {
         stops: stops.map(median),
         reported: strategy.reported,
     });
-    Ok(rows.collect())
+    Ok(Held(rows.collect()))
 }
 
 impl Strategy {
@@ -114,7 +118,7 @@ impl Strategy {
 }
 
 impl Row {
-    pub(crate) fn json(&self) -> Value {
+    fn json(&self) -> Value {
         let [one, hundred, thousand] = self.stops.map(|time| time.as_secs_f64() * 1e3);
         json!({
             "name": self.name,
@@ -126,7 +130,22 @@ impl Row {
     }
 }
 
-pub(crate) fn table(rows: &[Row]) -> String {
+impl Table for Held {
+    fn text(&self) -> String {
+        table(&self.0)
+    }
+
+    fn json(&self) -> Value {
+        json!({ "task": LETTER.to_string(), "strategies": self.0.iter().map(Row::json).collect::<Vec<_>>() })
+    }
+
+    /// Beside the group, not beside a limit; and nothing is promised of it.
+    fn charts(&self) -> Vec<Chart> {
+        Vec::new()
+    }
+}
+
+fn table(rows: &[Row]) -> String {
     let mut text =
         format!("\n{LETTER}. what containment costs: start, and kill → gone of 1, 100, 1,000 processes\n");
     text += "   (the group's crowd is its leader alone: it would leave the others behind)\n\n";

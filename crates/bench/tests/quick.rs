@@ -1,15 +1,22 @@
 //! The harness works: everybody takes part in everything, and the figures are figures. How good they are is not for
 //! a test to say.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::{env, fs};
 
 use serde_json::Value;
 
-const CONTENDERS: [&str; 13] = [
+const TASKS: [&str; 13] = ["A1", "A2", "A3", "B", "C1", "C2", "D", "E1", "E2", "E3", "F", "G", "H"];
+
+/// How many promises have a row that is always measured. Those of H need the program, and its peers.
+const TARGETS: usize = 16;
+
+const CONTENDERS: [&str; 14] = [
     "limit",
     "foster wait()",
-    "foster wait(), held by a guard",
+    "foster wait(), guarded",
+    "foster gone().wait(), guarded",
     "foster gone().wait()",
     "foster exited(), parked thread",
     "foster gone(), parked thread",
@@ -22,65 +29,142 @@ const CONTENDERS: [&str; 13] = [
     "tokio::process",
 ];
 
+/// Who can stop a child with a grace.
+const WITH_GRACE: [&str; 6] = [
+    "limit",
+    "foster wait()",
+    "foster wait(), guarded",
+    "foster exited(), tokio",
+    "shared_child",
+    "tokio::process",
+];
+
+/// Who keeps many in flight.
+const MANY: [&str; 7] = [
+    "limit",
+    "limit: a thread for each CPU",
+    "foster wait()",
+    "foster wait(), guarded",
+    "foster exited(), tokio",
+    "std::process",
+    "tokio::process",
+];
+
 /// After the limits of each job: who takes a child's output. Each counts what it took, and a wrong count ends the run.
 const OUTPUT_CONTENDERS: [&str; 4] = ["foster", "std::process", "tokio::process", "duct"];
 
 #[test]
-fn every_contender_is_measured_at_every_task() {
-    let file = env::temp_dir().join(format!("foster-bench-{}.json", std::process::id()));
+fn everybody_is_measured_drawn_and_held_against_the_targets() {
+    let [json, svg] = ["json", "svg"]
+        .map(|kind| env::temp_dir().join(format!("foster-bench-{}.{kind}", std::process::id())));
     let status = Command::new(env!("CARGO_BIN_EXE_bench"))
-        .args(["--quick", "--json"])
-        .arg(&file)
+        .arg("--quick")
+        .args([Path::new("--json"), &json, Path::new("--svg"), &svg])
         .stdout(Stdio::null())
         .status()
         .expect("the bench starts");
-    let text = fs::read_to_string(&file);
-    _ = fs::remove_file(&file);
+    let [figures, picture] = [json, svg].map(|file| {
+        let text = fs::read_to_string(&file);
+        _ = fs::remove_file(&file);
+        text
+    });
     assert!(status.success(), "the bench failed: {status}");
+    let json: Value = serde_json::from_str(&figures.expect("it wrote the file")).expect("it wrote JSON");
+    let picture = picture.expect("it wrote the picture");
 
-    let json: Value = serde_json::from_str(&text.expect("it wrote the file")).expect("it wrote JSON");
-    let tasks: Vec<&Value> = json["tasks"].as_array().expect("a list of tasks").iter().collect();
-    assert_eq!(tasks.iter().map(|task| &task["task"]).collect::<Vec<_>>(), ["A", "B", "C"]);
-    for task in tasks {
-        let rows = task["contenders"].as_array().expect("a list of contenders");
-        assert_eq!(rows.iter().map(|row| &row["name"]).collect::<Vec<_>>(), CONTENDERS);
-        for row in rows {
-            for figure in ["ratio", "microseconds"] {
-                let median = row[figure]["p50"].as_f64().expect("a number");
-                assert!(median > 0.0, "task {}: {row}", task["task"]);
-            }
-        }
-        assert_eq!(rows[0]["ratio"]["p50"], 1.0, "the limit is its own measure");
+    let tables = json["tables"].as_array().expect("a list of tables");
+    assert_eq!(tables.iter().map(|table| &table["task"]).collect::<Vec<_>>(), TASKS);
+    for task in ["A1", "A2", "A3", "B", "C1"] {
+        check(table(tables, task), &CONTENDERS, &["ratio", "microseconds"]);
     }
-    let output: Vec<&Value> = json["output"].as_array().expect("a list of jobs").iter().collect();
-    assert_eq!(output.iter().map(|job| &job["task"]).collect::<Vec<_>>(), ["E1", "E2", "E3"]);
-    assert_eq!(output.iter().map(|job| &job["amount"]).collect::<Vec<_>>(), [16 << 20, 16 << 20, 312_500]);
-    for (job, second) in output.into_iter().zip([Some("limit: splice"), Some("limit: new memory"), None]) {
-        let rows = job["contenders"].as_array().expect("a list of contenders");
-        let expected: Vec<&str> = ["limit"].into_iter().chain(second).chain(OUTPUT_CONTENDERS).collect();
-        assert_eq!(rows.iter().map(|row| &row["name"]).collect::<Vec<_>>(), expected);
-        for row in rows {
-            for figure in ["rate", "ratio", "ratio_to_std"] {
-                let median = row[figure]["p50"].as_f64().expect("a number");
-                assert!(median > 0.0, "task {}: {row}", job["task"]);
-            }
-        }
-        assert_eq!(rows[0]["ratio"]["p50"], 1.0, "the limit is its own measure");
+    check(table(tables, "C2"), &WITH_GRACE, &["ratio", "microseconds"]);
+    check_strategies(table(tables, "D"));
+    for (task, amount, second) in [
+        ("E1", 16 << 20, Some("limit: splice")),
+        ("E2", 16 << 20, Some("limit: new memory")),
+        ("E3", 312_500, None),
+    ] {
+        let contenders: Vec<&str> = ["limit"].into_iter().chain(second).chain(OUTPUT_CONTENDERS).collect();
+        check(table(tables, task), &contenders, &["rate", "ratio", "ratio_to_std"]);
+        assert_eq!(table(tables, task)["amount"], amount);
     }
-    let strategies = json["strategies"].as_array().expect("a list of strategies");
+    check(table(tables, "F"), &MANY, &["rate", "ratio", "ratio_to_std"]);
+    check(table(tables, "G"), &["limit", "foster", "tokio::process"], &["start_ms", "cpu_ratio", "stop_ms"]);
+    let program = table(tables, "H");
+    assert_eq!(program["contenders"][0]["name"], "the child alone");
+    let here: Vec<&str> = program["contenders"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|row| row["name"].as_str())
+        .collect();
+    let all_here = |names: &[&str]| usize::from(names.iter().all(|name| here.contains(name)));
+    let of_program = all_here(&["foster run, group", "tini", "dumb-init", "timeout"])
+        + all_here(&["static foster run, group", "catatonit"]);
+    check(program, &here, &["ratio", "microseconds"]);
+    check_targets(&json["targets"], TARGETS + of_program);
+    check_picture(&picture);
+    for peer in ["foster", "tokio", "process-wrap", "duct", "shared_child"] {
+        assert!(json["versions"][peer].is_string(), "no version of {peer}");
+    }
+}
+
+fn table<'a>(tables: &'a [Value], task: &str) -> &'a Value {
+    tables.iter().find(|table| table["task"] == task).expect("every task has its table")
+}
+
+/// All took part, the limit first, and the figures are figures.
+fn check(table: &Value, contenders: &[&str], figures: &[&str]) {
+    let rows = table["contenders"].as_array().expect("a list of contenders");
+    assert_eq!(rows.iter().map(|row| &row["name"]).collect::<Vec<_>>(), contenders);
+    for (row, figure) in rows.iter().flat_map(|row| figures.iter().map(move |figure| (row, figure))) {
+        let median = row[figure]["p50"].as_f64().expect("a number");
+        assert!(median > 0.0, "task {}, {figure}: {row}", table["task"]);
+    }
+    for ratio in figures.iter().filter(|figure| figure.ends_with("ratio")) {
+        assert_eq!(rows[0][ratio]["p50"], 1.0, "the limit is its own measure");
+    }
+}
+
+fn check_strategies(table: &Value) {
+    let strategies = table["strategies"].as_array().expect("a list of strategies");
     assert_eq!(strategies[0]["name"], "group");
     for row in strategies {
         for figure in ["start_us", "stop_1_ms", "stop_100_ms", "stop_1000_ms"] {
             assert!(row[figure].as_f64().is_some_and(|median| median > 0.0), "{figure}: {row}");
         }
     }
-    let program = json["program"]["contenders"].as_array().expect("a list of wrappers");
-    assert_eq!(program[0]["name"], "the child alone");
-    assert_eq!(program[0]["ratio"]["p50"], 1.0, "the child is its own measure");
-    for row in program {
-        assert!(row["microseconds"]["p50"].as_f64().is_some_and(|median| median > 0.0), "{row}");
+}
+
+/// Each finds its row.
+fn check_targets(targets: &Value, expected: usize) {
+    let targets = targets.as_array().expect("a list of targets");
+    assert_eq!(targets.len(), expected, "{targets:#?}");
+    for target in targets {
+        let verdict = target["verdict"].as_str().expect("a word");
+        assert!(["met", "missed", "too noisy"].contains(&verdict), "{target}");
     }
-    for peer in ["foster", "tokio", "process-wrap", "duct", "shared_child"] {
-        assert!(json["versions"][peer].is_string(), "no version of {peer}");
+}
+
+/// A document that a browser takes, with a title for each chart and a bar for each contender.
+fn check_picture(picture: &str) {
+    let document = roxmltree::Document::parse(picture).expect("it is well-formed");
+    let root = document.root_element();
+    assert!(root.has_tag_name(("http://www.w3.org/2000/svg", "svg")));
+    let of_class = |class: &str| {
+        root.descendants()
+            .filter(|node| node.attribute("class") == Some(class))
+            .map(|node| node.text())
+            .collect()
+    };
+    let titles: Vec<Option<&str>> = of_class("title");
+    for task in TASKS.iter().filter(|task| **task != "D") {
+        let is_drawn = titles.iter().flatten().any(|title| title.starts_with(task));
+        assert!(is_drawn, "no chart of {task}: {titles:?}");
+    }
+    let (names, figures): (Vec<_>, Vec<_>) = (of_class("name"), of_class("figure"));
+    assert_eq!(names.len(), figures.len());
+    for contender in CONTENDERS {
+        assert!(names.contains(&Some(contender)), "{contender} is not drawn: {names:?}");
     }
 }

@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 
 use super::{Contender, Running};
 use crate::Result;
-use crate::stage::CHILD;
+use crate::stage::{CHILD, GRACE, Mode};
 
 /// Which end is waited for: the leader's, or that of the whole tree.
 #[derive(Clone, Copy)]
@@ -37,23 +37,24 @@ enum By {
 pub(crate) fn contenders(runtime: &Rc<Runtime>) -> Vec<Contender> {
     let tokio = By::Tokio(runtime.clone());
     vec![
-        contender("foster wait()", Until::Exit, By::Blocking),
-        held("foster wait(), held by a guard"),
+        contender("foster wait()", Until::Exit, By::Blocking).with_grace(),
+        guarded("foster wait(), guarded", Until::Exit).with_grace(),
+        guarded("foster gone().wait(), guarded", Until::Gone),
         contender("foster gone().wait()", Until::Gone, By::Blocking),
         contender("foster exited(), parked thread", Until::Exit, By::Parking),
         contender("foster gone(), parked thread", Until::Gone, By::Parking),
-        contender("foster exited(), tokio", Until::Exit, tokio.clone()),
+        contender("foster exited(), tokio", Until::Exit, tokio.clone()).with_grace(),
         contender("foster gone(), tokio", Until::Gone, tokio),
     ]
 }
 
 /// As it is by default.
-fn held(name: &'static str) -> Contender {
-    let note = "two processes a start: nothing escapes, and nothing survives us";
-    Contender::new(name, note, move |mode| {
-        let child = Command::new(CHILD).arg(mode.as_str()).spawn()?;
-        Ok(Run { child, until: Until::Exit, by: By::Blocking })
-    })
+fn guarded(name: &'static str, until: Until) -> Contender {
+    let note = match until {
+        Until::Exit => "two processes a start: nothing escapes, and nothing survives us",
+        Until::Gone => "the same, and everything is known to be gone",
+    };
+    Contender::new(name, note, move |mode| Ok(Run { child: command(mode).spawn()?, until, by: By::Blocking }))
 }
 
 fn contender(name: &'static str, until: Until, by: By) -> Contender {
@@ -64,9 +65,17 @@ fn contender(name: &'static str, until: Until, by: By) -> Contender {
         Until::Gone => "the same, and the whole group is known to be gone",
     };
     Contender::new(name, note, move |mode| {
-        let child = Command::new(CHILD).arg(mode.as_str()).containment(Containment::Group).spawn()?;
+        let child = command(mode).containment(Containment::Group).spawn()?;
         Ok(Run { child, until, by: by.clone() })
     })
+}
+
+fn command(mode: Mode) -> Command {
+    let command = Command::new(CHILD).arg(mode.as_str());
+    match mode {
+        Mode::Deaf => command.grace(GRACE),
+        Mode::Exit | Mode::Stamp | Mode::Pause | Mode::Hold => command,
+    }
 }
 
 struct Run {
@@ -79,6 +88,12 @@ impl Running for Run {
     fn terminate(&mut self) -> Result<()> {
         drop(self.child.stop_now());
         Ok(())
+    }
+
+    fn stop(&mut self) -> Result<ExitStatus> {
+        // The grace is in the policy.
+        self.terminate()?;
+        self.wait()
     }
 
     fn wait(&mut self) -> Result<ExitStatus> {

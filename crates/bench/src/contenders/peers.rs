@@ -11,7 +11,7 @@ use shared_child::unix::SharedChildExt;
 
 use super::{Contender, Running};
 use crate::Result;
-use crate::stage::{CHILD, Mode};
+use crate::stage::{CHILD, GRACE, Mode};
 
 pub(crate) fn contenders() -> Vec<Contender> {
     vec![
@@ -26,7 +26,8 @@ pub(crate) fn contenders() -> Vec<Contender> {
             "shared_child",
             "own group by std; SIGTERM to the leader; safe from many threads",
             |mode| Ok(SharedChild::spawn(&mut command(mode))?),
-        ),
+        )
+        .with_grace(),
         Contender::new(
             "duct",
             "own group by a hook; SIGTERM to the leader; safe from many threads",
@@ -86,6 +87,15 @@ impl Running for SharedChild {
     }
 
     fn wait(&mut self) -> Result<ExitStatus> {
+        Ok(SharedChild::wait(self)?)
+    }
+
+    fn stop(&mut self) -> Result<ExitStatus> {
+        self.terminate()?;
+        if let Some(status) = self.wait_timeout(GRACE)? {
+            return Ok(status);
+        }
+        self.kill()?;
         Ok(SharedChild::wait(self)?)
     }
 }

@@ -8,11 +8,12 @@ use std::rc::Rc;
 
 use tokio::process::{Child, Command};
 use tokio::runtime::Runtime;
+use tokio::time::timeout;
 
 use super::peers::terminate_group;
 use super::{Contender, Running};
 use crate::Result;
-use crate::stage::CHILD;
+use crate::stage::{CHILD, GRACE};
 
 pub(crate) fn contender(runtime: Rc<Runtime>) -> Contender {
     Contender::new("tokio::process", "own group; a future; pidfd", move |mode| {
@@ -20,6 +21,7 @@ pub(crate) fn contender(runtime: Rc<Runtime>) -> Contender {
         let child = Command::new(CHILD).arg(mode.as_str()).process_group(0).spawn()?;
         Ok(Run { runtime: runtime.clone(), child })
     })
+    .with_grace()
 }
 
 struct Run {
@@ -34,5 +36,17 @@ impl Running for Run {
 
     fn wait(&mut self) -> Result<ExitStatus> {
         Ok(self.runtime.block_on(self.child.wait())?)
+    }
+
+    fn stop(&mut self) -> Result<ExitStatus> {
+        self.terminate()?;
+        let child = &mut self.child;
+        self.runtime.block_on(async {
+            if let Ok(status) = timeout(GRACE, child.wait()).await {
+                return Ok(status?);
+            }
+            child.start_kill()?;
+            Ok(child.wait().await?)
+        })
     }
 }

@@ -10,10 +10,9 @@ use tokio::runtime::Runtime;
 
 use super::{BLOCK, Contender, Job, Load, Null, PREFIX, Taken, drain, succeeded};
 use crate::Result;
+use crate::rates::STD;
 use crate::stage::CHILD;
 
-/// Its row, to which others are compared.
-pub(super) const STD: &str = "std::process";
 const TOKIO: &str = "tokio::process";
 const DUCT: &str = "duct";
 
