@@ -221,14 +221,14 @@ impl Child {
 
     /// Blocks until the leader is dead. Every caller gets the same exit, early or late, any number of times.
     pub fn wait(&self) -> Exit {
-        let exit = self.0.run.board_of_the_dead().wait(None, |state| state.exit.clone());
+        let exit = self.0.run.board_of_the_dead().wait(None, |known| known.exit());
         exit.expect("a wait without a deadline ends with an exit")
     }
 
     /// As [`wait`](Child::wait), but no longer than this; `None` if the leader still runs then. It is the wait that
     /// times out, not the program: that is [`Policy::timeout`](crate::Policy::timeout).
     pub fn wait_timeout(&self, timeout: Duration) -> Option<Exit> {
-        self.0.run.board().wait(Instant::now().checked_add(timeout), |state| state.exit.clone())
+        self.0.run.board().wait(Instant::now().checked_add(timeout), |known| known.exit())
     }
 
     /// A future of the exit, for a task of any runtime. It may be dropped and asked for again.
@@ -335,7 +335,7 @@ impl Child {
     }
 
     fn exit(&self) -> Option<Exit> {
-        self.0.run.read(|state| state.exit.clone())
+        self.0.run.read(Known::exit)
     }
 
     fn order_stop(&self, after: Duration, signal: Option<Signal>) -> Gone {
@@ -377,7 +377,7 @@ impl Future for Exited {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Exit> {
         let this = &mut *self;
-        this.child.0.run.board().poll(&mut this.key, context, |state| state.exit.clone())
+        this.child.0.run.board().poll(&mut this.key, context, |known| known.exit())
     }
 }
 
@@ -427,8 +427,8 @@ impl Gone {
 
     fn look(known: &mut Known) -> Option<Result<End, Stuck>> {
         match known.end.as_ref()? {
-            Ok(proof) => known.exit.clone().map(|exit| Ok(End { exit, proof: *proof })),
-            Err(stuck) => Some(Err(stuck.clone())),
+            Ok(proof) => known.exit().map(|exit| Ok(End { exit, proof: *proof })),
+            Err(stuck) => Some(Err(Stuck::clone(stuck))),
         }
     }
 }

@@ -37,7 +37,7 @@ impl Collected {
     }
 
     fn look(known: &mut Known) -> Option<Output> {
-        let exit = known.exit.clone()?;
+        let exit = known.exit()?;
         let [stdout, stderr] = known.output()?;
         Some(Output { exit, stdout, stderr })
     }

@@ -7,14 +7,15 @@ use tracing::level_filters::LevelFilter;
 use crate::board::{Board, Wake};
 use crate::{Captured, Event, EventKind, Exit, Proof, Stream, Stuck};
 
+/// Thousands sleep for hours: what comes late, or seldom, takes no room before it comes.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
-    pub(crate) exit: Option<Exit>,
+    exit: Option<Box<Exit>>,
     /// `Err` while the tree is stuck, `Ok` once nothing is left of it.
-    pub(crate) end: Option<Result<Proof, Stuck>>,
+    pub(crate) end: Option<Result<Proof, Box<Stuck>>>,
     pub(crate) events: Vec<Event>,
-    /// What becomes of stdout and of stderr.
-    streams: [Reading; 2],
+    /// What becomes of stdout and of stderr, if we read one of them.
+    streams: Option<Box<[Reading; 2]>>,
     /// How many streams have not delivered yet what was written before it.
     lagging: usize,
     /// The exit, or a suspension, and what came after it, until they have.
@@ -42,6 +43,11 @@ impl Known {
         self.exit.is_some() || self.withheld.iter().any(|event| matches!(event.kind, EventKind::Exited(_)))
     }
 
+    /// The exit, once it may be told.
+    pub(crate) fn exit(&self) -> Option<Exit> {
+        self.exit.as_deref().cloned()
+    }
+
     /// What was captured, once nothing more is waited for.
     pub(crate) fn output(&self) -> Option<[Captured; 2]> {
         let done = |reading: &Reading| match reading {
@@ -49,18 +55,29 @@ impl Known {
             Reading::Pending => None,
             Reading::Done(captured) => Some(captured.clone()),
         };
-        Some([done(&self.streams[0])?, done(&self.streams[1])?])
+        match &self.streams {
+            Some(streams) => Some([done(&streams[0])?, done(&streams[1])?]),
+            None => Some(Default::default()),
+        }
     }
 
     fn note(&mut self, event: Event) {
         match &event.kind {
-            EventKind::Exited(exit) => self.exit = Some(exit.clone()),
-            EventKind::Stuck(stuck) => self.end = Some(Err(stuck.clone())),
+            EventKind::Exited(exit) => self.exit = Some(exit.clone().into()),
+            EventKind::Stuck(stuck) => self.end = Some(Err(stuck.clone().into())),
             EventKind::Gone(proof) => self.end = Some(Ok(*proof)),
             EventKind::Signalled(_) if self.events.len() >= LOG => return,
             _ => {}
         }
+        if self.events.is_empty() {
+            // The start, after which nothing happens for as long as the program likes.
+            self.events.reserve_exact(1);
+        }
         self.events.push(event);
+    }
+
+    fn stream(&mut self, stream: Stream) -> &mut Reading {
+        &mut self.streams.get_or_insert_default()[stream as usize]
     }
 }
 
@@ -109,11 +126,11 @@ impl Board<Known> {
 
     /// This stream is read by us.
     pub(crate) fn will_read(&self, stream: Stream) {
-        self.change_quietly(|known| known.streams[stream as usize] = Reading::Pending);
+        self.change_quietly(|known| *known.stream(stream) = Reading::Pending);
     }
 
     /// Nothing more of this stream is waited for.
     pub(crate) fn has_read(&self, stream: Stream, captured: Captured) -> Wake {
-        self.change(|known| known.streams[stream as usize] = Reading::Done(captured)).1
+        self.change(|known| *known.stream(stream) = Reading::Done(captured)).1
     }
 }

@@ -55,7 +55,7 @@ struct Held {
     /// The leader's end has been collected.
     exited: bool,
     /// How it ended, for the machine's news of the exit.
-    ended: Option<(crate::watch::Ended, Instant, Vec<u32>)>,
+    ended: Option<Box<(crate::watch::Ended, Instant, Vec<u32>)>>,
     /// The leader's pidfd says that it is dead, and its status is kept from us: somebody traces it.
     withheld: bool,
     /// What of the tree the engine watches.
@@ -281,7 +281,7 @@ impl Run {
             wake.and(self.settle_streams(now));
             let (leftovers, alone) = held.tree.leftovers(now);
             let fact = Fact::Exited { status: ended.status, alone };
-            held.ended = Some((ended, now, leftovers));
+            held.ended = Some((ended, now, leftovers).into());
             held.machine.fact(fact, now);
             news = true;
         }
@@ -378,7 +378,7 @@ impl Run {
                 EventKind::Stuck(Stuck { label: self.label.clone(), pids, states, why })
             }
             News::Exited { status, cause, forced } => {
-                let (ended, at, leftovers) = held.ended.take()?;
+                let (ended, at, leftovers) = *held.ended.take()?;
                 EventKind::Exited(Exit {
                     status,
                     cause,
