@@ -416,7 +416,8 @@ impl Gone {
     ///
     /// [`Stuck`]: killed, and still there.
     pub fn wait(&self) -> Result<End, Stuck> {
-        let end = self.child.0.run.board_of_the_dead().wait(None, Gone::look);
+        // Who is stuck is told though its leader is not dead.
+        let end = self.child.0.run.board().wait(None, Gone::look);
         end.expect("a wait without a deadline ends with an end")
     }
 

@@ -327,7 +327,7 @@ pub(crate) fn receive(
 
 /// The host's end of the link to a guard.
 #[derive(Debug)]
-pub(crate) struct Link(Arc<OwnedFd>);
+pub(crate) struct Link(OwnedFd);
 
 /// What came.
 #[derive(Debug)]
@@ -341,7 +341,7 @@ pub(crate) enum Came {
 
 impl Link {
     pub(crate) fn new(socket: OwnedFd) -> Link {
-        Link(Arc::new(socket))
+        Link(socket)
     }
 
     /// An order to a guard that is gone reaches nobody, and there is nobody left to need it.
@@ -368,11 +368,6 @@ impl Link {
                 came => return came,
             }
         }
-    }
-
-    /// The socket, to sleep until something comes.
-    pub(crate) fn socket(&self) -> Arc<OwnedFd> {
-        self.0.clone()
     }
 
     /// Blocks until something comes.

@@ -18,7 +18,7 @@ use crate::known::Known;
 use crate::lifecycle::{Effect, Fact, Lifecycle, News, Order, Output};
 use crate::pump::{Feed, Pump};
 use crate::tree::proc::Process;
-use crate::tree::{Heard, Sleep, Tree};
+use crate::tree::{Heard, Tree};
 use crate::watch::{Collect, Watch};
 use crate::{Captured, Event, EventKind, Exit, Policy, Proof, Stream, Stuck};
 
@@ -58,8 +58,8 @@ struct Held {
     ended: Option<Box<(crate::watch::Ended, Instant, Vec<u32>)>>,
     /// The leader's pidfd says that it is dead, and its status is kept from us: somebody traces it.
     withheld: bool,
-    /// What of the tree the engine watches.
-    watched: Watched,
+    /// The engine watches the tree.
+    watched: bool,
     /// Why the last kill did not reach everybody.
     refused: Option<io::Error>,
     /// When to look again, and how long until the look after.
@@ -67,15 +67,6 @@ struct Held {
     pace: Duration,
     /// Where the run stands in the engine's timetable.
     queued: Option<Instant>,
-}
-
-/// What the engine watches of [`Tree::watched`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Watched {
-    All,
-    /// A thread sleeps for that.
-    AllButTheFirst,
-    Nothing,
 }
 
 /// A tree that empties tells nobody: one looks, soon at first, then less often.
@@ -99,7 +90,7 @@ impl Run {
             exited: false,
             ended: None,
             withheld: false,
-            watched: Watched::Nothing,
+            watched: false,
             refused: None,
             look: None,
             pace: FIRST_LOOK,
@@ -124,7 +115,7 @@ impl Run {
             held.tree.discard();
             return Err(error);
         }
-        held.watched = Watched::All;
+        held.watched = true;
         *guard = Some(held);
         // Nobody has asked yet, so there is nobody to wake.
         _ = run.drive(&mut guard, Instant::now());
@@ -181,8 +172,10 @@ impl Run {
     /// only one, it sleeps until then in the kernel, and takes in the end itself. That saves the way over the engine's
     /// thread.
     pub(crate) fn board_of_the_dead(&self) -> &Board<Known> {
-        if let Some(sleep) = self.falls_asleep() {
-            sleep.sleep();
+        if let Some(leader) = self.falls_asleep() {
+            leader.sleep_until_dead();
+            // Closed with the tree, which may be gone now.
+            drop(leader);
             self.look_at(true);
             self.engine_watches_again();
         }
@@ -190,29 +183,23 @@ impl Run {
     }
 
     /// What to sleep for, if that is nobody else's.
-    fn falls_asleep(&self) -> Option<Sleep> {
+    fn falls_asleep(&self) -> Option<Watch> {
         let mut guard = self.held();
-        let held = guard.as_mut().filter(|held| held.watched == Watched::All && !held.exited)?;
-        if self.board.has_company() {
-            return None;
-        }
+        let held = guard.as_mut().filter(|held| held.watched && !held.exited)?;
+        let leader = held.tree.own_child().filter(|_| !self.board.has_company())?;
         self.slept_for.store(true, Ordering::Relaxed);
-        held.tree.watched().first().into_iter().for_each(|descriptor| self.engine.unwatch(descriptor));
-        held.watched = Watched::AllButTheFirst;
-        Some(held.tree.sleep())
+        self.unwatch(held);
+        Some(leader)
     }
 
     fn engine_watches_again(&self) {
         let mut wake = Wake::default();
         let mut guard = self.held();
         if self.slept_for.swap(false, Ordering::Relaxed)
-            && let Some(held) = guard.as_mut().filter(|held| held.watched == Watched::AllButTheFirst)
-            // After the exit only a guard has more to tell, unless it has told all.
-            && !(held.exited && (held.tree.must_be_asked() || held.machine.is_emptied()))
+            && let Some(held) = guard.as_mut().filter(|held| !held.exited && !held.withheld)
         {
-            held.watched = Watched::All;
-            let first = held.tree.watched().into_iter().take(1);
-            if self.watch(first).is_err() {
+            held.watched = self.watch(held.tree.watched()).is_ok();
+            if !held.watched {
                 // No memory for a watch that was there before: one looks now and then.
                 held.withheld = true;
                 wake.and(self.drive(&mut guard, Instant::now()).1);
@@ -424,13 +411,9 @@ impl Run {
 
     /// Before the descriptors are closed: epoll watches the files behind them, which may live on elsewhere.
     fn unwatch(&self, held: &mut Held) {
-        let unwatched = match std::mem::replace(&mut held.watched, Watched::Nothing) {
-            Watched::All => 0,
-            Watched::AllButTheFirst => 1,
-            Watched::Nothing => return,
-        };
-        let watched = held.tree.watched();
-        watched.into_iter().skip(unwatched).for_each(|descriptor| self.engine.unwatch(descriptor));
+        if std::mem::take(&mut held.watched) {
+            held.tree.watched().into_iter().for_each(|descriptor| self.engine.unwatch(descriptor));
+        }
     }
 
     fn held(&self) -> MutexGuard<'_, Option<Held>> {

@@ -6,12 +6,8 @@
 
 use std::fmt::Debug;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::os::fd::BorrowedFd;
 use std::time::Instant;
-
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::Errno;
 
 use crate::lifecycle::Reach;
 use crate::watch::{Ended, Watch};
@@ -39,11 +35,14 @@ pub(crate) trait Tree: Debug + Send {
     /// The leader's pid.
     fn leader(&self) -> u32;
 
-    /// What the engine is to watch; when one of these is ready, there is news. The first tells the leader's end.
+    /// What the engine is to watch; when one of these is ready, there is news.
     fn watched(&self) -> Vec<BorrowedFd<'_>>;
 
-    /// The first of these, for a thread that sleeps until it has news.
-    fn sleep(&self) -> Sleep;
+    /// The leader, if it is our child and nothing else is watched: a thread can sleep until it is dead, and wakes also
+    /// when somebody else takes in its end. News of a guard are read by one.
+    fn own_child(&self) -> Option<Watch> {
+        None
+    }
 
     /// Takes in the news and returns what is not to be asked for otherwise.
     fn hear(&mut self) -> Vec<Heard> {
@@ -96,27 +95,6 @@ pub(crate) trait Tree: Debug + Send {
 
     /// What holds it, in words.
     fn contained(&self) -> Contained;
-}
-
-/// What a thread can sleep for.
-#[derive(Debug)]
-pub(crate) enum Sleep {
-    /// The leader, our child.
-    UntilDead(Watch),
-    /// The guard's socket.
-    UntilNews(Arc<OwnedFd>),
-}
-
-impl Sleep {
-    /// Blocks, and lets go of it.
-    pub(crate) fn sleep(self) {
-        match self {
-            Sleep::UntilDead(leader) => leader.sleep_until_dead(),
-            Sleep::UntilNews(socket) => {
-                while poll(&mut [PollFd::new(&*socket, PollFlags::IN)], None) == Err(Errno::INTR) {}
-            }
-        }
-    }
 }
 
 /// What a tree tells unasked.

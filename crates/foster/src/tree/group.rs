@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, getpgid};
 
+use super::Tree;
 use super::proc::{self, Process};
-use super::{Sleep, Tree};
 use crate::lifecycle::Reach;
 use crate::watch::{Collect, Ended, Watch};
 use crate::{Contained, Level, Mechanism, Proof, Signal, Survives, Tried};
@@ -90,8 +90,8 @@ impl Tree for Group {
         vec![self.watch.as_fd()]
     }
 
-    fn sleep(&self) -> Sleep {
-        Sleep::UntilDead(self.watch.clone())
+    fn own_child(&self) -> Option<Watch> {
+        Some(self.watch.clone())
     }
 
     fn leader_ended(&mut self) -> Option<Ended> {

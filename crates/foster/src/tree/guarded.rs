@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::group::signal_each;
 use super::strategy::Strategy;
-use super::{Heard, Sleep, Tree, proc};
+use super::{Heard, Tree, proc};
 use crate::guard::wire::{Exited, FromGuard, ToGuard};
 use crate::guard::{Came, Link};
 use crate::lifecycle::Reach;
@@ -144,10 +144,6 @@ impl Tree for Guarded {
 
     fn watched(&self) -> Vec<BorrowedFd<'_>> {
         vec![self.parts.link.as_fd(), self.parts.guard.as_fd(), self.parts.pidfd.as_fd()]
-    }
-
-    fn sleep(&self) -> Sleep {
-        Sleep::UntilNews(self.parts.link.socket())
     }
 
     fn hear(&mut self) -> Vec<Heard> {

@@ -9,9 +9,9 @@ use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use super::group::{Group, signal_each};
-use super::{Sleep, Tree, proc, strategy};
+use super::{Tree, proc, strategy};
 use crate::lifecycle::Reach;
-use crate::watch::Ended;
+use crate::watch::{Ended, Watch};
 use crate::{Contained, Level, Mechanism, Proof, Signal, Survives, init};
 
 #[derive(Debug)]
@@ -45,8 +45,8 @@ impl Tree for Init {
         self.group.watched()
     }
 
-    fn sleep(&self) -> Sleep {
-        self.group.sleep()
+    fn own_child(&self) -> Option<Watch> {
+        self.group.own_child()
     }
 
     fn leader_ended(&mut self) -> Option<Ended> {
