@@ -29,7 +29,7 @@ pub(crate) struct Run {
     engine: &'static Engine,
     pub(crate) label: Arc<str>,
     board: Arc<Board<Known>>,
-    /// A thread sleeps for the leader's end, and the engine does not watch for that.
+    /// A thread sleeps until the leader is dead, and the engine does not watch for that.
     slept_for: AtomicBool,
     started: (Instant, SystemTime),
     /// `None` once the run is gone: then there is no pid to misuse, and no descriptor is kept.
@@ -182,7 +182,7 @@ impl Run {
         self.board()
     }
 
-    /// What to sleep for, if that is nobody else's.
+    /// The leader, from now on unwatched, if it is our child and nobody else waits.
     fn falls_asleep(&self) -> Option<Watch> {
         let mut guard = self.held();
         let held = guard.as_mut().filter(|held| held.watched && !held.exited)?;

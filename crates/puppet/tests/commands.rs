@@ -3,7 +3,7 @@
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use foster::{Command, Input, Sink, Status};
+use foster::{Command, Containment, Input, Sink, Status};
 use puppet::{Feature, Stage, needs, program, puppet, scratch};
 
 #[test]
@@ -14,6 +14,16 @@ fn it_can_be_cloned_and_run_twice() {
         let stage = Stage::start(command);
         stage.expect(&format!("leader: {word}"));
         assert_eq!(stage.exit().status, Status::Exited(3));
+    }
+}
+
+/// As `execvpe(3)`: such a directory cannot have it, and another may.
+#[test]
+fn a_part_of_path_that_is_too_long_is_passed_over() {
+    let path = format!("/{}:/no/such/directory:/bin:/usr/bin", "long/".repeat(1000));
+    for containment in [Containment::Group, Containment::Auto] {
+        let command = Command::new("true").env("PATH", &path).containment(containment);
+        assert_eq!(command.status().expect("it is found").status, Status::Exited(0), "{containment:?}");
     }
 }
 

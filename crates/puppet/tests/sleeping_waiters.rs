@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
-use foster::{Cause, Child, Command, Containment, Exit, Status};
+use foster::{Cause, Child, Command, Containment, Exit, Leftovers, Mechanism, Status};
 use puppet::{DEADLINE, Stage, alone, eventually, ignore_signal, puppet};
 
 /// Our own child, for whom a thread can sleep.
@@ -84,6 +84,19 @@ fn f18_where_the_kernel_reaps_the_sleeper_wakes() {
         ignore_signal(foster::Signal::CHLD);
         everybody_waits(60);
     });
+}
+
+/// The end of a guarded program is news that is read once, by whoever comes first: also who waits alone is told.
+#[test]
+fn who_waits_for_a_guarded_program_is_not_kept_by_what_it_leaves() {
+    for containment in [Containment::Auto, Containment::Exactly(Mechanism::Subreaper), Containment::Group] {
+        for _ in 0..20 {
+            let command = puppet("quiet fork worker [ quiet wait ] exit 3").containment(containment);
+            let child = command.leftovers(Leftovers::Wait { max: None }).spawn().expect("it starts");
+            assert_eq!(told(&waiter(&child, Child::wait)).status, Status::Exited(3), "{containment:?}");
+            child.kill().wait().expect("nothing is stuck");
+        }
+    }
 }
 
 #[test]

@@ -304,7 +304,7 @@ fn execute(words: &Words) -> Ret {
         }
         match last {
             sys::EACCES => refused = Some(last),
-            sys::ENOENT | sys::ENOTDIR | sys::ESTALE | sys::ENODEV | sys::ETIMEDOUT => {}
+            sys::ENOENT | sys::ENOTDIR | sys::ENAMETOOLONG | sys::ESTALE | sys::ENODEV | sys::ETIMEDOUT => {}
             _ => return last,
         }
     }

@@ -35,6 +35,7 @@ pub(crate) const ENODEV: Ret = -19;
 pub(crate) const ENOTDIR: Ret = -20;
 pub(crate) const ENOSYS: Ret = -38;
 pub(crate) const ECONNRESET: Ret = -104;
+pub(crate) const ENAMETOOLONG: Ret = -36;
 pub(crate) const ETIMEDOUT: Ret = -110;
 pub(crate) const ESTALE: Ret = -116;
 

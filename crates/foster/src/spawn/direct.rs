@@ -203,7 +203,12 @@ unsafe fn execute(words: &Words) -> c_int {
         }
         match last {
             libc::EACCES => refused = Some(last),
-            libc::ENOENT | libc::ENOTDIR | libc::ESTALE | libc::ENODEV | libc::ETIMEDOUT => {}
+            libc::ENOENT
+            | libc::ENOTDIR
+            | libc::ENAMETOOLONG
+            | libc::ESTALE
+            | libc::ENODEV
+            | libc::ETIMEDOUT => {}
             _ => return last,
         }
     }
