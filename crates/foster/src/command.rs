@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::fmt;
+use std::fmt::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -449,26 +449,42 @@ impl Command {
         match (&self.label, &self.directory) {
             (Some(label), _) => label.clone(),
             (None, Some(directory)) => format!("({}) {self}", directory.display()),
-            (None, None) => self.to_string(),
+            (None, None) => self.line(),
         }
+    }
+
+    /// As for [`Display`](fmt::Display): every start asks for it.
+    fn line(&self) -> String {
+        let mut line = String::with_capacity(
+            self.get_args().map(|arg| arg.len() + 1).sum::<usize>() + self.program.len(),
+        );
+        quote(&mut line, &self.program);
+        for arg in &self.args {
+            line.push(' ');
+            quote(&mut line, arg);
+        }
+        line
     }
 }
 
 impl fmt::Display for Command {
     /// The words, quoted so that a shell would read them as they are.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&quoted(&self.program))?;
-        self.args.iter().try_for_each(|arg| write!(f, " {}", quoted(arg)))
+        f.write_str(&self.line())
     }
 }
 
-fn quoted(word: &OsStr) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=/.,:+@%^".contains(c);
+fn quote(line: &mut String, word: &OsStr) {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=/.,:+@%^".contains(&byte);
     match word.to_str() {
-        Some(text) if !text.is_empty() && text.chars().all(plain) => text.to_string(),
-        Some(text) if !text.chars().any(char::is_control) => format!("'{}'", text.replace('\'', r"'\''")),
+        Some(text) if !text.is_empty() && text.bytes().all(plain) => line.push_str(text),
+        Some(text) if !text.chars().any(char::is_control) => {
+            line.push('\'');
+            line.push_str(&text.replace('\'', r"'\''"));
+            line.push('\'');
+        }
         // Control characters and bytes that are not UTF-8: one line, as bash reads it.
-        _ => format!("$'{}'", word.as_bytes().escape_ascii()),
+        _ => _ = write!(line, "$'{}'", word.as_bytes().escape_ascii()),
     }
 }
 

@@ -6,14 +6,14 @@
 #![expect(unsafe_code, reason = "clone with shared memory, and the system calls between it and the exec")]
 
 use std::cell::Cell;
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{c_char, c_int, c_void};
 use std::io;
 use std::ptr;
 
 use rustix::process::Pid;
 
 use super::vfork::vfork;
-use super::words::{SHELL, Words};
+use super::words::Words;
 use super::{Failed, Ready, SignalState};
 use crate::Group;
 use crate::guard::wire::Step;
@@ -24,7 +24,7 @@ pub(super) fn start(ready: &Ready<'_>) -> Result<(Pid, Watch), Failed> {
     let report = Report::default();
     let plan = Plan {
         words: &ready.words,
-        directory: ready.words.directory.as_deref(),
+        directory: ready.words.directory(),
         streams: ready.sources(),
         group: ready.command.group,
         own_terminal: ready.pty.is_some(),
@@ -86,7 +86,7 @@ fn with_mask<T>(mask: u64, act: impl FnOnce() -> T) -> T {
 /// What the child needs, and where it reports.
 struct Plan<'a> {
     words: &'a Words,
-    directory: Option<&'a CStr>,
+    directory: Option<*const c_char>,
     /// The descriptor to place at 0, 1, 2; −1 leaves what is there. None of them is below 3.
     streams: [c_int; 3],
     group: Group,
@@ -167,7 +167,7 @@ unsafe fn prepare_and_execute(plan: &Plan<'_>) -> (Step, c_int) {
         if beyond > 2 {
             close_from_3(beyond);
         }
-        if plan.directory.is_some_and(|directory| libc::chdir(directory.as_ptr()) == -1) {
+        if plan.directory.is_some_and(|directory| libc::chdir(directory) == -1) {
             return (Step::Directory, errno());
         }
         if plan.no_new_privs && libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1 {
@@ -191,14 +191,14 @@ unsafe fn prepare_and_execute(plan: &Plan<'_>) -> (Step, c_int) {
 unsafe fn execute(words: &Words) -> c_int {
     let mut refused = None;
     let mut last = libc::ENOENT;
-    for candidate in &words.candidates {
+    for candidate in words.candidates() {
         // SAFETY: all are NUL-terminated strings in NULL-terminated lists.
-        unsafe { libc::execve(candidate.as_ptr(), words.argv.as_ptr(), words.envp.as_ptr()) };
+        unsafe { libc::execve(candidate, words.argv(), words.envp()) };
         last = errno();
         if last == libc::ENOEXEC {
-            words.shell_argv[1].set(candidate.as_ptr());
-            // SAFETY: as above; a `Cell` has the layout of what it holds.
-            unsafe { libc::execve(SHELL.as_ptr(), words.shell_argv.as_ptr().cast(), words.envp.as_ptr()) };
+            let (shell, argv) = words.shell_argv(candidate);
+            // SAFETY: as above.
+            unsafe { libc::execve(shell, argv, words.envp()) };
             return libc::ENOEXEC;
         }
         match last {

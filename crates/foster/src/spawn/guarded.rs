@@ -153,8 +153,6 @@ fn launch(ready: &Ready<'_>, strategy: &Strategy, extra: u64, image: &Image) -> 
     let command = ready.command;
     let flag = |is: bool, flag: u64| if is { flag } else { 0 };
     let words = &ready.words;
-    // Without the nulls at their ends.
-    let [args, vars] = [&words.argv, &words.envp].map(|list| &list[..list.len() - 1]);
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let start = Start {
         flags: strategy.flags()
@@ -163,11 +161,11 @@ fn launch(ready: &Ready<'_>, strategy: &Strategy, extra: u64, image: &Image) -> 
             | flag(command.twin, wire::TWIN)
             | extra,
         strings: Strings {
-            directory: words.directory.is_some().into(),
+            directory: words.directory().is_some().into(),
             leaf: leaf_path.is_some().into(),
-            candidates: count(words.candidates.len()),
-            args: count(args.len()),
-            vars: count(vars.len()),
+            candidates: count(words.candidates().len()),
+            args: count(words.args().len()),
+            vars: count(words.vars().len()),
         },
         blocked: ready.signals.blocked,
         ignored: ready.signals.ignored,
@@ -183,14 +181,14 @@ fn launch(ready: &Ready<'_>, strategy: &Strategy, extra: u64, image: &Image) -> 
         terminal: ready.terminal(),
     };
     let mut strings: Vec<*const c_char> =
-        Vec::with_capacity(args.len() + vars.len() + words.candidates.len() + 5);
-    strings.extend(words.directory.as_ref().map(|directory| directory.as_ptr()));
+        Vec::with_capacity(words.args().len() + words.vars().len() + words.candidates().len() + 5);
+    strings.extend(words.directory());
     strings.extend(leaf_path.as_ref().map(|path| path.as_ptr()));
-    strings.extend(words.candidates.iter().map(|candidate| candidate.as_ptr()));
+    strings.extend(words.candidates());
     strings.push(PLACE.as_ptr());
-    strings.extend(args);
+    strings.extend(words.args());
     strings.push(PLACE.as_ptr());
-    strings.extend(vars);
+    strings.extend(words.vars());
     strings.push(ptr::null());
     let socket_number = CString::new(theirs.as_raw_fd().to_string()).unwrap_or_default();
 

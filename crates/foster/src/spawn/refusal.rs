@@ -45,7 +45,7 @@ pub(super) fn refused(command: &Command, words: &Words, step: Step, errno: c_int
                     let why = format!("there is no `{program}` in PATH; check its name, or give its path");
                     return refuse(ErrorKind::NotFound, &why);
                 }
-                libc::ENOENT if words.candidates.iter().any(|file| exists(command, file)) => {
+                libc::ENOENT if words.files().any(|file| exists(command, file)) => {
                     let why = format!(
                         "`{program}` is there, but the interpreter that it names is not; install that"
                     );
@@ -55,7 +55,7 @@ pub(super) fn refused(command: &Command, words: &Words, step: Step, errno: c_int
                     let why = "its arguments and environment are too large; hand the large part on in a file";
                     return refuse(ErrorKind::TooBig, why);
                 }
-                libc::EACCES if words.candidates.iter().any(|file| is_directory(command, file)) => {
+                libc::EACCES if words.files().any(|file| is_directory(command, file)) => {
                     let why = format!("`{program}` is a directory; name a program");
                     return refuse(ErrorKind::NotExecutable, &why);
                 }

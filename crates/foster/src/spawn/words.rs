@@ -2,25 +2,27 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::ffi::{CString, OsStr, OsString, c_char};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::{ptr, str};
+use std::ffi::{CStr, OsStr, OsString, c_char};
+use std::os::unix::ffi::OsStrExt;
+use std::ptr;
 
 use crate::Command;
 use crate::error::short;
 
-pub(super) const SHELL: &std::ffi::CStr = c"/bin/sh";
+/// What runs a script that names no interpreter.
+const SHELL: &CStr = c"/bin/sh";
 
-/// Program, arguments and environment as the kernel takes them.
+/// Program, arguments and environment as the kernel takes them, in one piece of memory: a start copies the whole
+/// environment, and should not ask for memory for each variable.
 pub(super) struct Words {
-    pub(super) candidates: Vec<CString>,
-    pub(super) directory: Option<CString>,
-    pub(super) argv: Vec<*const c_char>,
-    /// `sh`, the candidate, the arguments.
-    pub(super) shell_argv: Vec<Cell<*const c_char>>,
-    pub(super) envp: Vec<*const c_char>,
     /// What the pointers point into.
-    _strings: Vec<u8>,
+    strings: Vec<u8>,
+    /// The candidates for the program, a place for the shell's name, the arguments, a null, the variables, a null, and
+    /// the working directory, if there is one.
+    list: Vec<Cell<*const c_char>>,
+    candidates: usize,
+    args: usize,
+    vars: usize,
 }
 
 impl Words {
@@ -29,40 +31,110 @@ impl Words {
             return Err("the command is empty; name a program".to_string());
         }
         let variables = Variables::new(command)?;
-        let candidates = candidates(&command.program, variables.path())
-            .into_iter()
-            .map(|candidate| c_string("the program", candidate))
-            .collect::<Result<_, _>>()?;
-        let directory = command.directory.as_ref().map(|path| c_string("the working directory", path.into()));
-        let directory = directory.transpose()?;
-        let mut strings = Strings::default();
-        strings.push("the program", &[command.program.as_bytes()])?;
+        let mut strings = Strings::with_room_for(command, &variables);
+        let program = command.program.as_bytes();
+        let has_path = program.contains(&b'/');
+        if has_path {
+            strings.push("the program", &[program])?;
+        } else {
+            let path = variables.path().unwrap_or(OsStr::new("/bin:/usr/bin")).as_bytes();
+            for directory in path.split(|byte| *byte == b':') {
+                let slash: &[u8] = if matches!(directory, [] | [.., b'/']) { b"" } else { b"/" };
+                strings.push("the program", &[directory, slash, program])?;
+            }
+        }
+        let candidates = strings.starts.len();
+        strings.starts.push(NOTHING);
+        if has_path {
+            // The same string once more.
+            strings.starts.push(strings.starts[0]);
+        } else {
+            strings.push("the program", &[program])?;
+        }
         for arg in &command.args {
             strings.push("the argument", &[arg.as_bytes()])?;
         }
-        let words = strings.starts.len();
+        let args = 1 + command.args.len();
+        strings.starts.push(NOTHING);
         for (name, value) in variables.iter() {
             strings.push("the variable", &[name.as_bytes(), b"=", value.as_bytes()])?;
         }
-        let pointers = strings.pointers();
-        let end = [ptr::null()];
-        let argv = [&pointers[..words], &end].concat();
-        let shell_argv = [SHELL.as_ptr(), ptr::null()].into_iter().chain(argv[1..].iter().copied());
-        let shell_argv = shell_argv.map(Cell::new).collect();
-        let envp = [&pointers[words..], &end].concat();
-        Ok(Words { candidates, directory, argv, shell_argv, envp, _strings: strings.bytes })
+        let vars = strings.starts.len() - candidates - args - 2;
+        strings.starts.push(NOTHING);
+        if let Some(directory) = &command.directory {
+            strings.push("the working directory", &[directory.as_os_str().as_bytes()])?;
+        }
+        let Strings { bytes, starts } = strings;
+        let pointer = |start| if start == NOTHING { ptr::null() } else { bytes[start..].as_ptr().cast() };
+        let list = starts.into_iter().map(|start| Cell::new(pointer(start))).collect();
+        Ok(Words { strings: bytes, list, candidates, args, vars })
+    }
+
+    /// Where the program may be, in the order in which to try.
+    pub(super) fn candidates(&self) -> impl ExactSizeIterator<Item = *const c_char> {
+        self.list[..self.candidates].iter().map(Cell::get)
+    }
+
+    /// The same, to read.
+    pub(super) fn files(&self) -> impl Iterator<Item = &CStr> {
+        let strings = self.strings.as_ptr().addr();
+        let from = move |candidate: *const c_char| &self.strings[candidate.addr() - strings..];
+        self.candidates().filter_map(move |candidate| CStr::from_bytes_until_nul(from(candidate)).ok())
+    }
+
+    pub(super) fn args(&self) -> impl ExactSizeIterator<Item = *const c_char> {
+        let first = self.candidates + 1;
+        self.list[first..first + self.args].iter().map(Cell::get)
+    }
+
+    pub(super) fn vars(&self) -> impl ExactSizeIterator<Item = *const c_char> {
+        let first = self.candidates + 1 + self.args + 1;
+        self.list[first..first + self.vars].iter().map(Cell::get)
+    }
+
+    pub(super) fn directory(&self) -> Option<*const c_char> {
+        self.list.get(self.candidates + 1 + self.args + 1 + self.vars + 1).map(Cell::get)
+    }
+
+    /// The arguments with a null at their end.
+    pub(super) fn argv(&self) -> *const *const c_char {
+        self.list[self.candidates + 1..].as_ptr().cast()
+    }
+
+    /// The variables with a null at their end.
+    pub(super) fn envp(&self) -> *const *const c_char {
+        self.list[self.candidates + 1 + self.args + 1..].as_ptr().cast()
+    }
+
+    /// The shell, and arguments that have it run this candidate. They take the place of the program's own.
+    pub(super) fn shell_argv(&self, candidate: *const c_char) -> (*const c_char, *const *const c_char) {
+        let place = &self.list[self.candidates..];
+        place[0].set(SHELL.as_ptr());
+        place[1].set(candidate);
+        (SHELL.as_ptr(), place.as_ptr().cast())
     }
 }
 
-/// Many strings in one piece of memory: a start copies the whole environment, and should not ask for memory for each
-/// variable.
-#[derive(Default)]
+/// Many strings in one piece of memory, and where each starts.
 struct Strings {
     bytes: Vec<u8>,
     starts: Vec<usize>,
 }
 
+/// Where a list has no string.
+const NOTHING: usize = usize::MAX;
+
 impl Strings {
+    /// With room for the usual command, so that it need not be found twice.
+    fn with_room_for(command: &Command, variables: &Variables<'_>) -> Strings {
+        let args: usize = command.args.iter().map(|arg| arg.len() + 1).sum();
+        let vars: usize = variables.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
+        let directory = command.directory.as_ref().map_or(0, |directory| directory.as_os_str().len() + 1);
+        let bytes = 2 * (command.program.len() + 1) + args + vars + directory;
+        let count = 6 + command.args.len() + variables.iter().count();
+        Strings { bytes: Vec::with_capacity(bytes), starts: Vec::with_capacity(count) }
+    }
+
     /// One more string, made of these parts.
     fn push(&mut self, what: &str, parts: &[&[u8]]) -> Result<(), String> {
         let start = self.bytes.len();
@@ -71,28 +143,13 @@ impl Strings {
         }
         let text = &self.bytes[start..];
         if let Some(at) = memchr::memchr(0, text) {
-            return Err(nul(what, OsStr::from_bytes(text), at));
+            let text = OsStr::from_bytes(text).display();
+            return Err(format!("there is a NUL in {what} `{text}`, at byte {at}; remove it"));
         }
         self.bytes.push(0);
         self.starts.push(start);
         Ok(())
     }
-
-    /// They hold as long as nothing is added.
-    fn pointers(&self) -> Vec<*const c_char> {
-        self.starts.iter().map(|start| self.bytes[*start..].as_ptr().cast()).collect()
-    }
-}
-
-fn c_string(what: &str, text: OsString) -> Result<CString, String> {
-    CString::new(text.into_vec()).map_err(|error| {
-        let at = error.nul_position();
-        nul(what, OsStr::from_bytes(&error.into_vec()), at)
-    })
-}
-
-fn nul(what: &str, text: &OsStr, at: usize) -> String {
-    format!("there is a NUL in {what} `{}`, at byte {at}; remove it", text.display())
 }
 
 /// The host's, as it is and in its order, with the command's changes.
@@ -124,13 +181,4 @@ impl<'a> Variables<'a> {
     fn path(&self) -> Option<&OsStr> {
         self.iter().find(|(name, _)| *name == "PATH").map(|(_, path)| path)
     }
-}
-
-/// Where `execvp(3)` looks: the program itself if there is a slash in it, else each directory of PATH.
-fn candidates(program: &OsStr, path: Option<&OsStr>) -> Vec<OsString> {
-    if program.as_bytes().contains(&b'/') {
-        return vec![program.to_owned()];
-    }
-    let path = path.unwrap_or(OsStr::new("/bin:/usr/bin"));
-    std::env::split_paths(path).map(|directory| directory.join(program).into_os_string()).collect()
 }
