@@ -27,6 +27,19 @@ fn a_part_of_path_that_is_too_long_is_passed_over() {
     }
 }
 
+/// Who starts itself once more by this name does not mean its guard.
+#[test]
+fn the_host_itself_is_the_host_itself() {
+    let list = ["--list", "--exact", "the_host_itself_is_the_host_itself"];
+    for containment in [Containment::Group, Containment::Auto] {
+        for name in ["/proc/self/exe", "/proc/thread-self/exe"] {
+            let said = Command::new(name).args(list).containment(containment).read_to_string();
+            let said = said.unwrap_or_else(|error| panic!("{name}, {containment:?}: {error}"));
+            assert!(said.starts_with("the_host_itself_is_the_host_itself: test"), "{name}: {said}");
+        }
+    }
+}
+
 #[test]
 fn two_runs_of_one_command_know_nothing_of_each_other() {
     let command = puppet("trap-exit TERM 1 trap-exit USR1 2 wait");

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ffi::{CStr, OsStr, OsString, c_char};
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::ptr;
 
 use crate::Command;
@@ -34,7 +35,10 @@ impl Words {
         let mut strings = Strings::with_room_for(command, &variables);
         let program = command.program.as_bytes();
         let has_path = program.contains(&b'/');
-        if has_path {
+        let ourselves = ourselves(&command.program);
+        if let Some(ourselves) = &ourselves {
+            strings.push("the program", &[ourselves.as_os_str().as_bytes()])?;
+        } else if has_path {
             strings.push("the program", &[program])?;
         } else {
             let path = variables.path().unwrap_or(OsStr::new("/bin:/usr/bin")).as_bytes();
@@ -45,7 +49,7 @@ impl Words {
         }
         let candidates = strings.starts.len();
         strings.starts.push(NOTHING);
-        if has_path {
+        if has_path && ourselves.is_none() {
             // The same string once more.
             strings.starts.push(strings.starts[0]);
         } else {
@@ -113,6 +117,16 @@ impl Words {
         place[1].set(candidate);
         (SHELL.as_ptr(), place.as_ptr().cast())
     }
+}
+
+/// What `/proc/self/exe` means to us, who are not who executes it: with a guard that would be the guard. By its path
+/// where it has one: a pid namespace may show no `/proc` of ours.
+fn ourselves(program: &OsStr) -> Option<PathBuf> {
+    if program != "/proc/self/exe" && program != "/proc/thread-self/exe" {
+        return None;
+    }
+    let path = std::env::current_exe().ok().filter(|path| path.exists());
+    path.or_else(|| Some(format!("/proc/{}/exe", std::process::id()).into()))
 }
 
 /// Many strings in one piece of memory, and where each starts.
