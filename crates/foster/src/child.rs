@@ -516,3 +516,6 @@ fn random_below(splay: Duration) -> Duration {
     let fraction = (u64::from_ne_bytes(random) >> 11) as f64 / (1_u64 << 53) as f64;
     splay.mul_f64(fraction)
 }
+
+#[cfg(test)]
+mod tests;

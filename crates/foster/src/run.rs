@@ -2,12 +2,13 @@
 //!
 //! Whoever has news takes the run's lock, tells the machine, and performs what it answers: the engine with an exit
 //! or a deadline, a caller with an order. So an order has been carried out when the call returns, with its errno,
-//! and no order needs a thread to wake up. Nobody holds that lock while waiting, and no user code runs under it.
+//! and no order needs a thread to wake up. Nobody holds that lock while waiting, and no user code runs under it. The
+//! engine does not even wait for the lock: whoever has it takes in what the engine brought meanwhile.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::event::epoll::EventFlags;
@@ -34,6 +35,8 @@ pub(crate) struct Run {
     started: (Instant, SystemTime),
     /// `None` once the run is gone: then there is no pid to misuse, and no descriptor is kept.
     held: Mutex<Option<Held>>,
+    /// What the engine has seen and nobody has taken in yet.
+    seen: AtomicU8,
     streams: Streams,
 }
 
@@ -68,6 +71,11 @@ struct Held {
     /// Where the run stands in the engine's timetable.
     queued: Option<Instant>,
 }
+
+/// Something may have become of the leader, or a deadline may have passed.
+const LOOK: u8 = 1;
+/// The same, and a descriptor of the tree has said so.
+const READY: u8 = 1 << 1;
 
 /// A tree that empties tells nobody: one looks, soon at first, then less often.
 const FIRST_LOOK: Duration = Duration::from_millis(1);
@@ -105,37 +113,37 @@ impl Run {
             slept_for: AtomicBool::new(false),
             started,
             held: Mutex::new(None),
+            seen: AtomicU8::new(0),
             streams,
         });
         drop(run.post(EventKind::Started { pid: held.tree.leader() }));
         engine.register(id, run.clone());
-        let mut guard = run.held();
-        if let Err(error) = run.watch(held.tree.watched()) {
-            engine.unregister(id);
-            held.tree.discard();
-            return Err(error);
-        }
-        held.watched = true;
-        *guard = Some(held);
-        // Nobody has asked yet, so there is nobody to wake.
-        _ = run.drive(&mut guard, Instant::now());
-        drop(guard);
+        run.with_held(|place, wake| {
+            if let Err(error) = run.watch(held.tree.watched()) {
+                engine.unregister(id);
+                held.tree.discard();
+                return Err(error);
+            }
+            held.watched = true;
+            *place = Some(held);
+            wake.and(run.drive(place, Instant::now()).1);
+            Ok(())
+        })?;
         Ok(run)
     }
 
     /// Gives an order. It has been carried out when this returns. To what is gone it is nothing.
     pub(crate) fn order(&self, order: Order) -> io::Result<()> {
-        // Declared first, so that it is dropped, and wakes, after the lock is given back.
-        let mut wake = Wake::default();
-        let mut guard = self.held();
-        let now = Instant::now();
-        // What has happened already comes first, so that no signal is sent to what is known to be dead.
-        wake.and(self.take_in(&mut guard, now));
-        let Some(held) = guard.as_mut() else { return Ok(()) };
-        held.machine.order(order, now);
-        let (done, more) = self.drive(&mut guard, now);
-        wake.and(more);
-        done
+        self.with_held(|held, wake| {
+            let now = Instant::now();
+            // What has happened already comes first, so that no signal is sent to what is known to be dead.
+            wake.and(self.take_in(held, now));
+            let Some(known) = held.as_mut() else { return Ok(()) };
+            known.machine.order(order, now);
+            let (done, more) = self.drive(held, now);
+            wake.and(more);
+            done
+        })
     }
 
     /// Kills what still runs; what its leader has left is the policy's business.
@@ -144,7 +152,7 @@ impl Run {
         if self.board.read(Known::is_dead) {
             return;
         }
-        if self.held().as_ref().is_some_and(|held| !held.exited) {
+        if self.with_held(|held, _| held.as_ref().is_some_and(|held| !held.exited)) {
             _ = self.order(Order::Kill);
         }
     }
@@ -184,27 +192,28 @@ impl Run {
 
     /// The leader, from now on unwatched, if it is our child and nobody else waits.
     fn falls_asleep(&self) -> Option<Watch> {
-        let mut guard = self.held();
-        let held = guard.as_mut().filter(|held| held.watched && !held.exited)?;
-        let leader = held.tree.own_child().filter(|_| !self.board.has_company())?;
-        self.slept_for.store(true, Ordering::Relaxed);
-        self.unwatch(held);
-        Some(leader)
+        self.with_held(|held, _| {
+            let held = held.as_mut().filter(|held| held.watched && !held.exited)?;
+            let leader = held.tree.own_child().filter(|_| !self.board.has_company())?;
+            self.slept_for.store(true, Ordering::Relaxed);
+            self.unwatch(held);
+            Some(leader)
+        })
     }
 
     fn engine_watches_again(&self) {
-        let mut wake = Wake::default();
-        let mut guard = self.held();
-        if self.slept_for.swap(false, Ordering::Relaxed)
-            && let Some(held) = guard.as_mut().filter(|held| !held.exited && !held.withheld)
-        {
-            held.watched = self.watch(held.tree.watched()).is_ok();
-            if !held.watched {
-                // No memory for a watch that was there before: one looks now and then.
-                held.withheld = true;
-                wake.and(self.drive(&mut guard, Instant::now()).1);
+        self.with_held(|place, wake| {
+            if self.slept_for.swap(false, Ordering::Relaxed)
+                && let Some(held) = place.as_mut().filter(|held| !held.exited && !held.withheld)
+            {
+                held.watched = self.watch(held.tree.watched()).is_ok();
+                if !held.watched {
+                    // No memory for a watch that was there before: one looks now and then.
+                    held.withheld = true;
+                    wake.and(self.drive(place, Instant::now()).1);
+                }
             }
-        }
+        });
     }
 
     /// Somebody wants to know what is known by now.
@@ -212,13 +221,15 @@ impl Run {
         self.look_at(false);
     }
 
-    /// Something may have become of the leader, or a deadline may have passed. `dead`: the leader's pidfd says so.
     fn look_at(&self, dead: bool) {
-        let mut wake = Wake::default();
-        let mut guard = self.held();
+        self.with_held(|held, wake| wake.and(self.see(held, dead)));
+    }
+
+    /// Something may have become of the leader, or a deadline may have passed. `dead`: the leader's pidfd says so.
+    fn see(&self, place: &mut Option<Held>, dead: bool) -> Wake {
         let now = Instant::now();
-        wake.and(self.take_in(&mut guard, now));
-        let Some(held) = guard.as_mut() else { return };
+        let mut wake = self.take_in(place, now);
+        let Some(held) = place.as_mut() else { return wake };
         if dead && !held.exited && !held.withheld && held.tree.must_be_asked() {
             // Its tracer has to look first. The pidfd would be ready for ever; so we ask now and then.
             held.withheld = true;
@@ -230,14 +241,16 @@ impl Run {
                 held.machine.fact(Fact::Empty, now);
             }
         }
-        let (_, more) = self.drive(&mut guard, now);
-        wake.and(more);
+        wake.and(self.drive(place, now).1);
+        wake
     }
 
     /// The signal that stopped the leader, if it is stopped now.
     pub(crate) fn stopped(&self) -> Option<crate::Signal> {
         self.look_at(false);
-        self.held().as_ref().filter(|held| !held.exited).and_then(|held| held.tree.stopped())
+        self.with_held(|held, _| {
+            held.as_ref().filter(|held| !held.exited).and_then(|held| held.tree.stopped())
+        })
     }
 
     /// Takes in what has become of the tree, and acts on it.
@@ -416,14 +429,60 @@ impl Run {
         }
     }
 
-    fn held(&self) -> MutexGuard<'_, Option<Held>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Acts under the run's lock, then takes in what the engine has seen meanwhile, and then, without the lock, wakes.
+    fn with_held<R>(&self, act: impl FnOnce(&mut Option<Held>, &mut Wake) -> R) -> R {
+        let mut wake = Wake::default();
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = act(&mut held, &mut wake);
+        drop(held);
+        self.take_in_what_was_seen(&mut wake);
+        result
+    }
+
+    /// What the engine has seen is taken in by the engine, or by who has the lock.
+    fn take_in_what_was_seen(&self, wake: &mut Wake) {
+        loop {
+            // Between what was written and what is read next, on both sides: the engine notes what it has seen and then
+            // tries the lock, the other gives the lock back and then reads the note. One of the two sees the other's.
+            fence(Ordering::SeqCst);
+            if self.seen.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            let Some(mut held) = self.try_held() else { return };
+            let seen = self.seen.swap(0, Ordering::Relaxed);
+            if seen != 0 {
+                wake.and(self.see(&mut held, seen & READY != 0));
+            }
+        }
+    }
+
+    /// `None`: somebody has it.
+    fn try_held(&self) -> Option<MutexGuard<'_, Option<Held>>> {
+        match self.held.try_lock() {
+            Ok(held) => Some(held),
+            Err(TryLockError::Poisoned(held)) => Some(held.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+impl Run {
+    /// While this thread has the run's lock.
+    pub(crate) fn while_locked<R>(&self, act: impl FnOnce() -> R) -> R {
+        self.with_held(|_, _| act())
+    }
+
+    pub(crate) fn has_something_to_take_in(&self) -> bool {
+        self.seen.load(Ordering::Relaxed) != 0
     }
 }
 
 impl Look for Run {
     fn look(self: Arc<Run>, ready: bool) {
-        self.look_at(ready);
+        let mut wake = Wake::default();
+        self.seen.fetch_or(if ready { READY } else { LOOK }, Ordering::Relaxed);
+        self.take_in_what_was_seen(&mut wake);
     }
 }
 
