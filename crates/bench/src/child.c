@@ -9,7 +9,10 @@
  *   child crowd N starts N that sleep, each with a session of its own, then does as `child pause`
  *   child fill N  gives N bytes to the pipe behind descriptor 1, and exits
  *   child lines N the same with N lines of 13 bytes and a newline
+ *   child guard N starts `child exit`, in the cgroup behind descriptor N if that is not 0, and exits after it
  */
+#include <linux/sched.h>
+#include <signal.h>
 #include <stddef.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -147,6 +150,28 @@ static _Noreturn void fill(long left, int in_lines)
 	leave(0);
 }
 
+/* The least that somebody can do who stands between a program and who started it. */
+static _Noreturn void guard(char *self, long leaf)
+{
+	char *argv[] = { self, "exit", NULL };
+	char *envp[] = { NULL };
+	struct clone_args args = { .flags = CLONE_VM | CLONE_VFORK | (leaf > 0 ? CLONE_INTO_CGROUP : 0),
+				   .exit_signal = SIGCHLD,
+				   .cgroup = leaf };
+	long pid;
+
+	/* PR_SET_CHILD_SUBREAPER */
+	call(SYS_prctl, 36, 1, 0, 0, 0, 0);
+	pid = call(SYS_clone3, (long)&args, sizeof args, 0, 0, 0, 0);
+	if (pid == 0) {
+		call(SYS_execve, (long)self, (long)argv, (long)envp, 0, 0, 0);
+		leave(127);
+	}
+	int status = 1 << 8;
+	call(SYS_wait4, pid, (long)&status, 0, 0, 0, 0);
+	leave(status >> 8 & 0xff);
+}
+
 __attribute__((used)) _Noreturn void begin(long *stack)
 {
 	const char *mode = stack[0] > 1 ? ((char **)(stack + 1))[1] : "exit";
@@ -161,6 +186,8 @@ __attribute__((used)) _Noreturn void begin(long *stack)
 		fill(count, 0);
 	case 'l':
 		fill(count * LINE, 1);
+	case 'g':
+		guard(*(char **)(stack + 1), count);
 	case 's':
 		stamp();
 	case 'p':

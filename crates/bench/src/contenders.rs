@@ -38,6 +38,8 @@ pub(crate) struct Contender {
     pub(crate) note: &'static str,
     /// Whether it can stop with a grace.
     pub(crate) has_grace: bool,
+    /// Whether it can do no more than to start the child that exits at once, and wait for it.
+    pub(crate) only_runs: bool,
     start: Box<Start>,
 }
 
@@ -48,11 +50,23 @@ impl Contender {
         start: impl Fn(Mode) -> Result<R> + 'static,
     ) -> Contender {
         // The box is paid by all, the limit too: a few tens of nanoseconds.
-        Contender { name, note, has_grace: false, start: Box::new(move |mode| Ok(Box::new(start(mode)?))) }
+        let (has_grace, only_runs) = (false, false);
+        Contender {
+            name,
+            note,
+            has_grace,
+            only_runs,
+            start: Box::new(move |mode| Ok(Box::new(start(mode)?))),
+        }
     }
 
     pub(crate) fn with_grace(mut self) -> Contender {
         self.has_grace = true;
+        self
+    }
+
+    pub(crate) fn that_only_runs(mut self) -> Contender {
+        self.only_runs = true;
         self
     }
 
@@ -65,6 +79,7 @@ impl Contender {
 /// All of them, the limit first.
 pub(crate) fn all() -> Result<Vec<Contender>> {
     let mut all = vec![limit::contender()];
+    all.extend(limit::guarded());
     all.extend(foster::contenders(&runtime()?));
     all.extend(peers::contenders());
     all.push(tokio::contender(runtime()?));

@@ -6,8 +6,11 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <sys/wait.h>
@@ -15,10 +18,8 @@
 
 extern char **environ;
 
-/* The pid, or -1: not started. */
-pid_t limit_start(const char *program, const char *mode)
+static pid_t start(const char *program, char *argv[])
 {
-	char *argv[] = { (char *)program, (char *)mode, NULL };
 	volatile int refused = 0; /* the child shares our memory until it executes */
 	pid_t pid = vfork();
 
@@ -31,6 +32,34 @@ pid_t limit_start(const char *program, const char *mode)
 		waitpid(pid, NULL, 0);
 		return -1;
 	}
+	return pid;
+}
+
+/* The pid, or -1: not started. */
+pid_t limit_start(const char *program, const char *mode)
+{
+	char *argv[] = { (char *)program, (char *)mode, NULL };
+
+	return start(program, argv);
+}
+
+/* The same with somebody in between, and in a new cgroup, if its path is not NULL; that is the caller's to remove. */
+pid_t limit_start_guarded(const char *program, const char *leaf)
+{
+	char number[12] = "0";
+	char *argv[] = { (char *)program, "guard", number, NULL };
+	int fd = -1;
+	pid_t pid;
+
+	if (leaf) {
+		/* Not close-on-exec: it is the guard's. */
+		if (mkdir(leaf, 0755) == -1 || (fd = open(leaf, O_RDONLY | O_DIRECTORY)) == -1)
+			return -1;
+		snprintf(number, sizeof number, "%d", fd);
+	}
+	pid = start(program, argv);
+	if (fd != -1)
+		close(fd);
 	return pid;
 }
 

@@ -2,11 +2,13 @@
 //! pidfd.
 #![expect(unsafe_code, reason = "calls limit.c")]
 
-use std::ffi::{CStr, c_char, c_int, c_long};
-use std::io;
+use std::ffi::{CStr, CString, c_char, c_int, c_long};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Instant;
+use std::{fs, io, process};
 
 use crate::Result;
 use crate::contenders::{Contender, Running};
@@ -17,6 +19,7 @@ pub(crate) const NAME: &str = "limit";
 
 unsafe extern "C" {
     fn limit_start(program: *const c_char, mode: *const c_char) -> c_int;
+    fn limit_start_guarded(program: *const c_char, leaf: *const c_char) -> c_int;
     fn limit_wait(pid: c_int) -> c_int;
     fn limit_wait_any() -> c_int;
     fn limit_terminate(pid: c_int) -> c_int;
@@ -30,6 +33,60 @@ const CHILD: &CStr = match CStr::from_bytes_with_nul(concat!(env!("BENCH_CHILD")
 
 pub(crate) fn contender() -> Contender {
     Contender::new(NAME, "vfork, execve, waitid, kill: no group, no mask, no handle", start).with_grace()
+}
+
+/// What a guard costs at least: the same with a process in between that does nothing else; and with a cgroup, where
+/// we may make one.
+pub(crate) fn guarded() -> Vec<Contender> {
+    let started = |pid| if pid == -1 { Err(io::Error::last_os_error().into()) } else { Ok(Limit(pid)) };
+    let bare = Contender::new("limit: two processes", "a guard that does nothing: vfork, vfork", move |_| {
+        // SAFETY: a NUL-terminated string that outlives the call, and none.
+        started(unsafe { limit_start_guarded(CHILD.as_ptr(), std::ptr::null()) })
+    });
+    let mut contenders = vec![bare.that_only_runs()];
+    if let Some(leaf) = leaf() {
+        let note = "the same; mkdir, clone into it, rmdir";
+        let with_leaf = Contender::new("limit: two processes, a cgroup", note, move |_| {
+            let path = CString::new(leaf.as_os_str().as_bytes())?;
+            // SAFETY: both are NUL-terminated and outlive the call.
+            let limit = started(unsafe { limit_start_guarded(CHILD.as_ptr(), path.as_ptr()) })?;
+            Ok(InLeaf { limit, leaf: leaf.clone() })
+        });
+        contenders.push(with_leaf.that_only_runs());
+    }
+    contenders
+}
+
+/// A name in our own cgroup, if we may make one there.
+fn leaf() -> Option<PathBuf> {
+    let ours = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let ours = ours.lines().find_map(|line| line.strip_prefix("0::/"))?.to_string();
+    let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
+    let mount = mounts.lines().find_map(|line| {
+        let mut words = line.split(' ').skip(1);
+        Some(words.next()?).filter(|_| words.next() == Some("cgroup2"))
+    })?;
+    let leaf = PathBuf::from(mount).join(ours).join(format!("bench-{}", process::id()));
+    fs::create_dir(&leaf).ok()?;
+    fs::remove_dir(&leaf).ok()?;
+    Some(leaf)
+}
+
+struct InLeaf {
+    limit: Limit,
+    leaf: PathBuf,
+}
+
+impl Running for InLeaf {
+    fn terminate(&mut self) -> Result<()> {
+        self.limit.terminate()
+    }
+
+    fn wait(&mut self) -> Result<ExitStatus> {
+        let status = self.limit.wait();
+        fs::remove_dir(&self.leaf)?;
+        status
+    }
 }
 
 /// Starts the child; it has been executed on return.

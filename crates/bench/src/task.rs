@@ -64,7 +64,8 @@ impl Task {
     /// Not everybody has a stop with a grace.
     pub(crate) fn is_for(self, contender: &Contender) -> bool {
         match self {
-            Task::Run | Task::RunLarge | Task::RunOpen | Task::Notice | Task::Stop => true,
+            Task::Run => true,
+            Task::RunLarge | Task::RunOpen | Task::Notice | Task::Stop => !contender.only_runs,
             Task::Overstay => contender.has_grace,
         }
     }
