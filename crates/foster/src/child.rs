@@ -44,19 +44,24 @@ pub struct Child(Arc<Handle>);
 #[derive(Debug)]
 struct Handle {
     run: Arc<Run>,
-    pid: u32,
-    contained: Contained,
-    splay: Duration,
     detached: AtomicBool,
     /// The process that holds it: a fork of it has a copy, whose end is nobody's end.
     holder: u32,
+    /// `None` where the process group holds it, nothing else was tried, and we have no end of its streams.
+    more: Option<Box<More>>,
+}
+
+/// What not every handle has.
+#[derive(Debug)]
+struct More {
+    contained: Contained,
     pipes: Mutex<Pipes>,
     /// Our end of the terminal of its own.
     pty: Option<OwnedFd>,
 }
 
 /// What the caller may take.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Pipes {
     stdin: Option<ChildStdin>,
     stdout: Option<ChildStdout>,
@@ -67,11 +72,15 @@ struct Pipes {
 }
 
 /// Begins to read what we are to read, and to feed what we are to feed.
-fn attend(reader: &Reader, ours: Ours, slave: Option<OwnedFd>) -> io::Result<(Pipes, Streams)> {
+fn attend(
+    reader: &Reader,
+    ours: Ours,
+    slave: Option<OwnedFd>,
+) -> io::Result<(Option<Pipes>, Option<Streams>)> {
     let Ours { stdin, piped: [stdout, stderr], plans } = ours;
     let streamed = plans.iter().any(|plan| plan.streamed).then(|| reader.queue.clone());
     let start = |plan| Pump::start(reader.clone(), plan);
-    let pumps = plans.into_iter().map(start).collect::<io::Result<_>>()?;
+    let pumps = plans.into_iter().map(start).collect::<io::Result<Vec<_>>>()?;
     let (mut piped, mut feed, mut until_exit) = (None, None, Vec::from_iter(slave));
     match stdin {
         Stdin::None => {}
@@ -79,14 +88,20 @@ fn attend(reader: &Reader, ours: Ours, slave: Option<OwnedFd>) -> io::Result<(Pi
         Stdin::HeldOpen(ours) => until_exit.push(ours),
         Stdin::Fed(rest) => feed = Some(Feed::start(reader.engine, rest)?),
     }
-    let pipes = Pipes {
-        stdin: piped.map(ChildStdin::from),
-        stdout: stdout.map(ChildStdout::from),
-        stderr: stderr.map(ChildStderr::from),
-        streamed,
-        keyboard_taken: false,
-    };
-    Ok((pipes, Streams { pumps, feed, until_exit: Mutex::new(until_exit) }))
+    let pipes =
+        (piped.is_some() || stdout.is_some() || stderr.is_some() || streamed.is_some()).then(|| Pipes {
+            stdin: piped.map(ChildStdin::from),
+            stdout: stdout.map(ChildStdout::from),
+            stderr: stderr.map(ChildStderr::from),
+            streamed,
+            keyboard_taken: false,
+        });
+    let streams = (!pumps.is_empty() || feed.is_some() || !until_exit.is_empty()).then(|| Streams {
+        pumps,
+        feed,
+        until_exit: Mutex::new(until_exit),
+    });
+    Ok((pipes, streams))
 }
 
 impl Child {
@@ -96,10 +111,8 @@ impl Child {
         };
         let engine = Engine::get().map_err(refused)?;
         let now = (Instant::now(), SystemTime::now());
-        let Started { mut tree, ours, pty } = spawn::start(command)?;
-        let (pid, contained) = (tree.leader(), tree.contained());
+        let Started { mut tree, contained, ours, pty } = spawn::start(command)?;
         let policy = command.policy.clone();
-        let splay = policy.splay;
         let reader = Reader {
             engine,
             label: command.get_label().into(),
@@ -117,21 +130,19 @@ impl Child {
         };
         let Reader { label, board, .. } = reader;
         let run = Run::admit(engine, label, board, policy, tree, streams, now).map_err(refused)?;
+        let more = (contained != Contained::PLAIN || pipes.is_some() || pty.is_some())
+            .then(|| Box::new(More { contained, pipes: Mutex::new(pipes.unwrap_or_default()), pty }));
         Ok(Child(Arc::new(Handle {
             run,
-            pid,
-            contained,
-            splay,
             detached: AtomicBool::new(false),
             holder: std::process::id(),
-            pipes: Mutex::new(pipes),
-            pty,
+            more,
         })))
     }
 
     /// The leader's pid, or `None` once it is known to be dead: then the number may be somebody else's.
     pub fn pid(&self) -> Option<u32> {
-        (!self.0.run.read(Known::is_dead)).then_some(self.0.pid)
+        (!self.0.run.read(Known::is_dead)).then_some(self.0.run.pid)
     }
 
     /// The command's label; see [`Command::label`].
@@ -141,7 +152,8 @@ impl Child {
 
     /// What holds the tree, and what was tried in vain to hold it more firmly.
     pub fn containment(&self) -> &Contained {
-        &self.0.contained
+        static PLAIN: Contained = Contained::PLAIN;
+        self.0.more.as_ref().map_or(&PLAIN, |more| &more.contained)
     }
 
     /// Delivers one signal, without an intent, to the policy's [`target`](crate::Policy::target): by default each
@@ -165,7 +177,7 @@ impl Child {
     /// The order is given when this returns; wait for the end with [`Gone::wait`] or by `.await`, or drop it, which
     /// cancels nothing. A stop joins one that is under way.
     pub fn stop(&self) -> Gone {
-        self.order_stop(random_below(self.0.splay), None)
+        self.order_stop(random_below(self.0.run.splay()), None)
     }
 
     /// As [`stop`](Child::stop), without the splay; it also cuts short a splay that is running.
@@ -176,7 +188,7 @@ impl Child {
 
     /// As [`stop`](Child::stop), asking with this signal in place of the policy's, unless it has been asked already.
     pub fn stop_with(&self, signal: Signal) -> Gone {
-        self.order_stop(random_below(self.0.splay), Some(signal))
+        self.order_stop(random_below(self.0.run.splay()), Some(signal))
     }
 
     /// As [`stop_now`](Child::stop_now), asking with this signal, unless it has been asked already.
@@ -245,7 +257,7 @@ impl Child {
     /// [`next_event`](Events::next_event) for tasks. It is no handle: it does not keep the run alive. After 4,096
     /// events no more [`EventKind::Signalled`] are recorded, so that the log of a long run stays small.
     pub fn events(&self) -> Events {
-        Events { run: self.0.run.clone(), next: 0 }
+        Events { run: self.0.run.clone(), start: Some(self.0.run.start()), told: 0 }
     }
 
     /// The signal that stopped the leader, as by Ctrl-Z, if it is stopped right now; see `waitpid(2)`, `WUNTRACED`.
@@ -281,7 +293,7 @@ impl Child {
     }
 
     fn take_streamed(&self) -> Option<Arc<Queue>> {
-        self.pipes(|pipes| pipes.streamed.take())
+        self.take(|pipes| pipes.streamed.take())
     }
 
     /// Changes the size of the terminal of its own. The program's foreground group gets SIGWINCH if it is another
@@ -293,7 +305,7 @@ impl Child {
     #[doc(alias = "SIGWINCH")]
     pub fn resize(&self, rows: u16, cols: u16) -> Result<(), Error> {
         let doing = || format!("cannot resize the terminal of `{}`", short(self.label()));
-        let Some(master) = &self.0.pty else {
+        let Some(master) = self.pty() else {
             let why = "it has none of its own; give it one with `Command::pty`";
             return Err(Error::new(ErrorKind::InvalidInput, format!("{}: {why}", doing())));
         };
@@ -303,19 +315,19 @@ impl Child {
     /// Our end of the program's input, if it was [`Piped`](crate::Input::Piped) and nobody has taken it. Of a program
     /// in a terminal of its own it is the keyboard, whatever its input is.
     pub fn take_stdin(&self) -> Option<ChildStdin> {
-        let Some(master) = &self.0.pty else { return self.pipes(|pipes| pipes.stdin.take()) };
-        let taken = self.pipes(|pipes| std::mem::replace(&mut pipes.keyboard_taken, true));
-        if taken { None } else { fcntl_dupfd_cloexec(master, 3).ok().map(ChildStdin::from) }
+        let Some(master) = self.pty() else { return self.take(|pipes| pipes.stdin.take()) };
+        self.take(|pipes| (!std::mem::replace(&mut pipes.keyboard_taken, true)).then_some(()))?;
+        fcntl_dupfd_cloexec(master, 3).ok().map(ChildStdin::from)
     }
 
     /// Our end of the program's output, if it was [`Piped`](crate::Sink::Piped) and nobody has taken it.
     pub fn take_stdout(&self) -> Option<ChildStdout> {
-        self.pipes(|pipes| pipes.stdout.take())
+        self.take(|pipes| pipes.stdout.take())
     }
 
     /// Our end of the program's error output, if it was [`Piped`](crate::Sink::Piped) and nobody has taken it.
     pub fn take_stderr(&self) -> Option<ChildStderr> {
-        self.pipes(|pipes| pipes.stderr.take())
+        self.take(|pipes| pipes.stderr.take())
     }
 
     pub(crate) fn board(&self) -> &Board<Known> {
@@ -327,11 +339,16 @@ impl Child {
     }
 
     pub(crate) fn is_gone(&self) -> bool {
-        self.0.run.read(|state| matches!(state.end, Some(Ok(_))))
+        self.0.run.read(|state| matches!(state.end(), Some(Ok(_))))
     }
 
-    fn pipes<T>(&self, take: impl FnOnce(&mut Pipes) -> T) -> T {
-        take(&mut self.0.pipes.lock().unwrap_or_else(PoisonError::into_inner))
+    fn take<T>(&self, take: impl FnOnce(&mut Pipes) -> Option<T>) -> Option<T> {
+        let pipes = &self.0.more.as_ref()?.pipes;
+        take(&mut pipes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn pty(&self) -> Option<&OwnedFd> {
+        self.0.more.as_ref()?.pty.as_ref()
     }
 
     fn exit(&self) -> Option<Exit> {
@@ -358,8 +375,9 @@ impl Drop for Handle {
             self.run.abandon();
         }
         // Nobody can take it any more.
-        let pipes = self.pipes.get_mut().unwrap_or_else(PoisonError::into_inner);
-        pipes.streamed.take().iter().for_each(|queue| queue.abandon());
+        let pipes =
+            self.more.as_mut().map(|more| more.pipes.get_mut().unwrap_or_else(PoisonError::into_inner));
+        pipes.and_then(|pipes| pipes.streamed.take()).iter().for_each(|queue| queue.abandon());
     }
 }
 
@@ -427,9 +445,9 @@ impl Gone {
     }
 
     fn look(known: &mut Known) -> Option<Result<End, Stuck>> {
-        match known.end.as_ref()? {
-            Ok(proof) => known.exit().map(|exit| Ok(End { exit, proof: *proof })),
-            Err(stuck) => Some(Err(Stuck::clone(stuck))),
+        match known.end()? {
+            Ok(proof) => known.exit().map(|exit| Ok(End { exit, proof })),
+            Err(stuck) => Some(Err(stuck.clone())),
         }
     }
 }
@@ -453,34 +471,43 @@ impl Drop for Gone {
 #[derive(Debug)]
 pub struct Events {
     run: Arc<Run>,
-    next: usize,
+    /// The first, until it is told.
+    start: Option<Event>,
+    /// How many after that have been told.
+    told: usize,
 }
 
 impl Events {
     /// The next event, for a task; `None` after [`EventKind::Gone`].
     pub async fn next_event(&mut self) -> Option<Event> {
-        let next = self.next;
-        let seen = self.run.board().seen(|known| Events::look(next, known)).await;
+        if let Some(start) = self.start.take() {
+            return Some(start);
+        }
+        let told = self.told;
+        let seen = self.run.board().seen(|known| Events::look(told, known)).await;
         self.advance(seen)
     }
 
     /// The next event that has happened already, without waiting.
     pub fn try_next(&mut self) -> Option<Event> {
-        let seen = self.run.read(|state| Events::look(self.next, state))?;
+        if let Some(start) = self.start.take() {
+            return Some(start);
+        }
+        let seen = self.run.read(|known| Events::look(self.told, known))?;
         self.advance(seen)
     }
 
-    fn look(next: usize, known: &Known) -> Option<Seen> {
-        match known.events.get(next) {
+    fn look(told: usize, known: &Known) -> Option<Seen> {
+        match known.events().get(told) {
             Some(event) => Some(Seen::Event(event.clone())),
-            None => matches!(known.events.last()?.kind, EventKind::Gone(_)).then_some(Seen::End),
+            None => matches!(known.events().last()?.kind, EventKind::Gone(_)).then_some(Seen::End),
         }
     }
 
     fn advance(&mut self, seen: Seen) -> Option<Event> {
         match seen {
             Seen::Event(event) => {
-                self.next += 1;
+                self.told += 1;
                 Some(event)
             }
             Seen::End => None,
@@ -498,7 +525,10 @@ impl Iterator for Events {
 
     /// Blocks until there is one.
     fn next(&mut self) -> Option<Event> {
-        let seen = self.run.board().wait(None, |state| Events::look(self.next, state))?;
+        if let Some(start) = self.start.take() {
+            return Some(start);
+        }
+        let seen = self.run.board().wait(None, |known| Events::look(self.told, known))?;
         self.advance(seen)
     }
 }

@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
@@ -66,7 +67,8 @@ pub struct Command {
     pub(crate) require: Option<Level>,
     pub(crate) twin: bool,
     pub(crate) no_new_privs: bool,
-    pub(crate) policy: Policy,
+    /// Shared with its clones and its runs, which may be thousands.
+    pub(crate) policy: Arc<Policy>,
     label: Option<String>,
 }
 
@@ -114,7 +116,7 @@ impl Command {
             require: None,
             twin: false,
             no_new_privs: false,
-            policy: Policy::default(),
+            policy: Policy::shared(),
             label: None,
         }
     }
@@ -297,20 +299,20 @@ impl Command {
 
     /// Replaces the whole policy.
     pub fn policy(mut self, policy: Policy) -> Command {
-        self.policy = policy;
+        self.policy = Arc::new(policy);
         self
     }
 
     /// See [`Policy::stop_signal`].
     #[doc(alias = "kill_signal")]
     pub fn stop_signal(mut self, signal: Signal) -> Command {
-        self.policy.stop_signal = signal;
+        Arc::make_mut(&mut self.policy).stop_signal = signal;
         self
     }
 
     /// See [`Policy::target`].
     pub fn target(mut self, target: Target) -> Command {
-        self.policy.target = target;
+        Arc::make_mut(&mut self.policy).target = target;
         self
     }
 
@@ -318,55 +320,55 @@ impl Command {
     #[doc(alias = "kill_timeout")]
     #[doc(alias = "kill_after")]
     pub fn grace(mut self, grace: impl Into<Option<Duration>>) -> Command {
-        self.policy.grace = grace.into();
+        Arc::make_mut(&mut self.policy).grace = grace.into();
         self
     }
 
     /// See [`Policy::splay`].
     pub fn splay(mut self, splay: Duration) -> Command {
-        self.policy.splay = splay;
+        Arc::make_mut(&mut self.policy).splay = splay;
         self
     }
 
     /// See [`Policy::timeout`].
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Command {
-        self.policy.timeout = timeout.into();
+        Arc::make_mut(&mut self.policy).timeout = timeout.into();
         self
     }
 
     /// See [`Policy::timeout_kills`].
     pub fn timeout_kills(mut self, kills: bool) -> Command {
-        self.policy.timeout_kills = kills;
+        Arc::make_mut(&mut self.policy).timeout_kills = kills;
         self
     }
 
     /// See [`Policy::leftovers`].
     pub fn leftovers(mut self, leftovers: Leftovers) -> Command {
-        self.policy.leftovers = leftovers;
+        Arc::make_mut(&mut self.policy).leftovers = leftovers;
         self
     }
 
     /// See [`Policy::wake_stopped`].
     pub fn wake_stopped(mut self, wake: bool) -> Command {
-        self.policy.wake_stopped = wake;
+        Arc::make_mut(&mut self.policy).wake_stopped = wake;
         self
     }
 
     /// See [`Policy::patience`].
     pub fn patience(mut self, patience: Duration) -> Command {
-        self.policy.patience = patience;
+        Arc::make_mut(&mut self.policy).patience = patience;
         self
     }
 
     /// See [`Policy::drain`].
     pub fn drain(mut self, silence: Duration) -> Command {
-        self.policy.drain = silence;
+        Arc::make_mut(&mut self.policy).drain = silence;
         self
     }
 
     /// See [`Policy::drain_max`].
     pub fn drain_max(mut self, most: Duration) -> Command {
-        self.policy.drain_max = most;
+        Arc::make_mut(&mut self.policy).drain_max = most;
         self
     }
 

@@ -147,6 +147,17 @@ pub struct Contained {
     pub tried: Vec<Tried>,
 }
 
+impl Contained {
+    /// By the process group, and nothing else was tried.
+    pub(crate) const PLAIN: Contained = Contained {
+        level: Level::Group,
+        mechanism: Mechanism::ProcessGroup,
+        guard: None,
+        survives: Survives::NOTHING,
+        tried: Vec::new(),
+    };
+}
+
 /// The process between us and the leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -176,6 +187,18 @@ pub struct Survives {
     pub guard_killed: bool,
     /// SIGKILL of both, in either order.
     pub both_killed: bool,
+}
+
+impl Survives {
+    const NOTHING: Survives = Survives {
+        setsid: false,
+        double_fork: false,
+        setuid_child: false,
+        fork_bomb: false,
+        supervisor_killed: false,
+        guard_killed: false,
+        both_killed: false,
+    };
 }
 
 /// A mechanism that was tried and is not to be had.

@@ -10,16 +10,28 @@ use crate::{Captured, Event, EventKind, Exit, Proof, Stream, Stuck};
 /// Thousands sleep for hours: what comes late, or seldom, takes no room before it comes.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
-    exit: Option<Box<Exit>>,
+    /// What has happened since the start.
+    log: Option<Box<Log>>,
+    /// What becomes of the streams, if we read one of them.
+    streams: Option<Box<Streams>>,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    exit: Option<Exit>,
     /// `Err` while the tree is stuck, `Ok` once nothing is left of it.
-    pub(crate) end: Option<Result<Proof, Box<Stuck>>>,
-    pub(crate) events: Vec<Event>,
-    /// What becomes of stdout and of stderr, if we read one of them.
-    streams: Option<Box<[Reading; 2]>>,
-    /// How many streams have not delivered yet what was written before it.
-    lagging: usize,
-    /// The exit, or a suspension, and what came after it, until they have.
+    end: Option<Result<Proof, Box<Stuck>>>,
+    events: Vec<Event>,
+    /// The exit, or a suspension, and what came after it, until each stream has delivered what was written before.
     withheld: Vec<Event>,
+}
+
+#[derive(Debug, Default)]
+struct Streams {
+    /// Stdout, stderr.
+    readings: [Reading; 2],
+    /// How many have not delivered yet what was written before the exit, or before a suspension.
+    lagging: usize,
 }
 
 /// What becomes of the output of one stream.
@@ -33,19 +45,31 @@ enum Reading {
     Done(Captured),
 }
 
-/// After so many events a run's log takes no more [`EventKind::Signalled`], so that a program that is sent signals
+/// After so many events, the start included, a run's log takes no more [`EventKind::Signalled`], so that a program that is sent signals
 /// for months does not fill our memory. All other kinds happen a few times in a life.
 const LOG: usize = 4096;
 
 impl Known {
     /// The leader is dead, whether or not that has been told.
     pub(crate) fn is_dead(&self) -> bool {
-        self.exit.is_some() || self.withheld.iter().any(|event| matches!(event.kind, EventKind::Exited(_)))
+        self.log.as_ref().is_some_and(|log| {
+            log.exit.is_some() || log.withheld.iter().any(|event| matches!(event.kind, EventKind::Exited(_)))
+        })
     }
 
     /// The exit, once it may be told.
     pub(crate) fn exit(&self) -> Option<Exit> {
-        self.exit.as_deref().cloned()
+        self.log.as_ref()?.exit.clone()
+    }
+
+    /// `Err` while the tree is stuck, `Ok` once nothing is left of it.
+    pub(crate) fn end(&self) -> Option<Result<Proof, &Stuck>> {
+        self.log.as_ref()?.end.as_ref().map(|end| end.as_ref().copied().map_err(|stuck| &**stuck))
+    }
+
+    /// What may be told of what has happened since the start, which is the run's own to tell.
+    pub(crate) fn events(&self) -> &[Event] {
+        self.log.as_ref().map_or(&[][..], |log| &log.events)
     }
 
     /// What was captured, once nothing more is waited for.
@@ -56,43 +80,59 @@ impl Known {
             Reading::Done(captured) => Some(captured.clone()),
         };
         match &self.streams {
-            Some(streams) => Some([done(&streams[0])?, done(&streams[1])?]),
+            Some(streams) => Some([done(&streams.readings[0])?, done(&streams.readings[1])?]),
             None => Some(Default::default()),
         }
     }
 
-    fn note(&mut self, event: Event) {
-        match &event.kind {
-            EventKind::Exited(exit) => self.exit = Some(exit.clone().into()),
-            EventKind::Stuck(stuck) => self.end = Some(Err(stuck.clone().into())),
-            EventKind::Gone(proof) => self.end = Some(Ok(*proof)),
-            EventKind::Signalled(_) if self.events.len() >= LOG => return,
-            _ => {}
-        }
-        if self.events.is_empty() {
-            // The start, after which nothing happens for as long as the program likes.
-            self.events.reserve_exact(1);
-        }
-        self.events.push(event);
+    fn log(&mut self) -> &mut Log {
+        self.log.get_or_insert_default()
     }
 
     fn stream(&mut self, stream: Stream) -> &mut Reading {
-        &mut self.streams.get_or_insert_default()[stream as usize]
+        &mut self.streams.get_or_insert_default().readings[stream as usize]
+    }
+
+    fn lagging(&mut self) -> &mut usize {
+        &mut self.streams.get_or_insert_default().lagging
+    }
+}
+
+impl Log {
+    fn note(&mut self, event: Event) {
+        match &event.kind {
+            EventKind::Exited(exit) => self.exit = Some(exit.clone()),
+            EventKind::Stuck(stuck) => self.end = Some(Err(stuck.clone().into())),
+            EventKind::Gone(proof) => self.end = Some(Ok(*proof)),
+            EventKind::Signalled(_) if self.events.len() + 1 >= LOG => return,
+            _ => {}
+        }
+        self.events.push(event);
     }
 }
 
 impl Board<Known> {
+    /// Tells an event that nobody waits for, and that is not kept.
+    pub(crate) fn tell(&self, run: &Arc<str>, event: impl FnOnce() -> Event) -> Wake {
+        let mut wake = Wake::default();
+        if LevelFilter::current() >= LevelFilter::DEBUG {
+            wake.log(run, event());
+        }
+        wake
+    }
+
     /// Posts an event. The exit waits for what was written before it, a suspension for what was shown.
     pub(crate) fn post(&self, run: &Arc<str>, event: Event) -> Wake {
         let logged = (LevelFilter::current() >= LevelFilter::DEBUG).then(|| event.clone());
         let (told, mut wake) = self.change(|known| {
             let waits = matches!(event.kind, EventKind::Exited(_) | EventKind::Suspended(_));
-            let held_up = known.lagging > 0 && waits;
-            if held_up || !known.withheld.is_empty() {
-                known.withheld.push(event);
+            let held_up = waits && known.streams.as_ref().is_some_and(|streams| streams.lagging > 0);
+            let log = known.log();
+            if held_up || !log.withheld.is_empty() {
+                log.withheld.push(event);
                 return false;
             }
-            known.note(event);
+            log.note(event);
             true
         });
         if let Some(event) = logged.filter(|_| told) {
@@ -103,16 +143,21 @@ impl Board<Known> {
 
     /// From now on the exit waits for one more stream.
     pub(crate) fn lags(&self) {
-        self.change_quietly(|known| known.lagging += 1);
+        self.change_quietly(|known| *known.lagging() += 1);
     }
 
     /// One stream has delivered what was written before the exit.
     pub(crate) fn caught_up(&self, run: &Arc<str>) -> Wake {
         let (told, mut wake) = self.change(|known| {
-            known.lagging -= 1;
-            let told = if known.lagging == 0 { std::mem::take(&mut known.withheld) } else { Vec::new() };
+            let lagging = known.lagging();
+            *lagging -= 1;
+            if *lagging > 0 {
+                return Vec::new();
+            }
+            let Some(log) = &mut known.log else { return Vec::new() };
+            let told = std::mem::take(&mut log.withheld);
             for event in &told {
-                known.note(event.clone());
+                log.note(event.clone());
             }
             told
         });

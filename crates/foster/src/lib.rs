@@ -179,6 +179,7 @@
 // Nouns: plain data, no I/O.
 mod command;
 mod containment;
+mod course;
 mod error;
 mod event;
 mod exit;

@@ -150,11 +150,16 @@ pub(crate) struct Lifecycle {
     outbox: VecDeque<Output>,
 }
 
+/// When a run that was started then, and to which nothing happens, has its timeout.
+pub(crate) fn limit(policy: &Policy, started: Instant) -> Option<Instant> {
+    // A timeout too long for the clock is no timeout.
+    policy.timeout.and_then(|timeout| later(started, timeout))
+}
+
 impl Lifecycle {
     /// A run whose leader was started at `now`.
     pub(crate) fn new(policy: Policy, now: Instant) -> Lifecycle {
-        // A timeout too long for the clock is no timeout.
-        let limit = policy.timeout.and_then(|timeout| now.checked_add(timeout));
+        let limit = limit(&policy, now);
         Lifecycle { policy, phase: Phase::Running { limit }, paused: None, outbox: VecDeque::new() }
     }
 

@@ -1,5 +1,6 @@
 //! [`Policy`]: how a run may end. Every default stands in the doctest.
 
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use crate::Signal;
@@ -82,6 +83,14 @@ impl Default for Policy {
             drain: Duration::from_millis(500),
             drain_max: Duration::from_secs(5),
         }
+    }
+}
+
+impl Policy {
+    /// The default, which most have, once for all.
+    pub(crate) fn shared() -> Arc<Policy> {
+        static DEFAULT: LazyLock<Arc<Policy>> = LazyLock::new(Arc::default);
+        DEFAULT.clone()
     }
 }
 

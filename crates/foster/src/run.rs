@@ -14,9 +14,10 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::event::epoll::EventFlags;
 
 use crate::board::{Board, Wake};
+use crate::course::{Course, FIRST_LOOK, SLOWEST_LOOK, Way};
 use crate::engine::{Engine, Look};
 use crate::known::Known;
-use crate::lifecycle::{Effect, Fact, Lifecycle, News, Order, Output};
+use crate::lifecycle::{Effect, Fact, News, Order, Output};
 use crate::pump::{Feed, Pump};
 use crate::tree::proc::Process;
 use crate::tree::{Heard, Tree};
@@ -32,12 +33,16 @@ pub(crate) struct Run {
     board: Arc<Board<Known>>,
     /// A thread sleeps until the leader is dead, and the engine does not watch for that.
     slept_for: AtomicBool,
+    pub(crate) pid: u32,
+    /// From when it was started until it was executed, in microseconds.
+    executed: u32,
     started: (Instant, SystemTime),
     /// `None` once the run is gone: then there is no pid to misuse, and no descriptor is kept.
     held: Mutex<Option<Held>>,
     /// What the engine has seen and nobody has taken in yet.
     seen: AtomicU8,
-    streams: Streams,
+    /// `None` where we neither read nor feed anything.
+    streams: Option<Box<Streams>>,
 }
 
 /// What we read of it, and what we feed it.
@@ -53,21 +58,14 @@ pub(crate) struct Streams {
 /// What belongs to whoever holds the run's lock.
 #[derive(Debug)]
 struct Held {
-    machine: Lifecycle,
+    course: Course,
     tree: Box<dyn Tree>,
     /// The leader's end has been collected.
     exited: bool,
-    /// How it ended, for the machine's news of the exit.
-    ended: Option<Box<(crate::watch::Ended, Instant, Vec<u32>)>>,
     /// The leader's pidfd says that it is dead, and its status is kept from us: somebody traces it.
     withheld: bool,
     /// The engine watches the tree.
     watched: bool,
-    /// Why the last kill did not reach everybody.
-    refused: Option<io::Error>,
-    /// When to look again, and how long until the look after.
-    look: Option<Instant>,
-    pace: Duration,
     /// Where the run stands in the engine's timetable.
     queued: Option<Instant>,
 }
@@ -77,9 +75,12 @@ const LOOK: u8 = 1;
 /// The same, and a descriptor of the tree has said so.
 const READY: u8 = 1 << 1;
 
-/// A tree that empties tells nobody: one looks, soon at first, then less often.
-const FIRST_LOOK: Duration = Duration::from_millis(1);
-const SLOWEST_LOOK: Duration = Duration::from_millis(50);
+impl Held {
+    /// Whether nothing has happened to it, and nothing is due.
+    fn rests(&self, now: Instant) -> bool {
+        self.course.rests() && !self.withheld && self.queued.is_none_or(|due| now < due)
+    }
+}
 
 impl Run {
     /// Registers a leader that has just been started. On failure the tree is killed and reaped.
@@ -87,23 +88,14 @@ impl Run {
         engine: &'static Engine,
         label: Arc<str>,
         board: Arc<Board<Known>>,
-        policy: Policy,
+        policy: Arc<Policy>,
         tree: Box<dyn Tree>,
-        streams: Streams,
+        streams: Option<Streams>,
         started: (Instant, SystemTime),
     ) -> io::Result<Arc<Run>> {
-        let mut held = Held {
-            machine: Lifecycle::new(policy, started.0),
-            tree,
-            exited: false,
-            ended: None,
-            withheld: false,
-            watched: false,
-            refused: None,
-            look: None,
-            pace: FIRST_LOOK,
-            queued: None,
-        };
+        let course = Course::new(policy);
+        let queued = course.limit(started.0);
+        let mut held = Held { course, tree, exited: false, withheld: false, watched: false, queued };
         let id = engine.new_id();
         let run = Arc::new(Run {
             id,
@@ -111,12 +103,14 @@ impl Run {
             label,
             board,
             slept_for: AtomicBool::new(false),
+            pid: held.tree.leader(),
+            executed: started.0.elapsed().as_micros().try_into().unwrap_or(u32::MAX),
             started,
             held: Mutex::new(None),
             seen: AtomicU8::new(0),
-            streams,
+            streams: streams.map(Box::new),
         });
-        drop(run.post(EventKind::Started { pid: held.tree.leader() }));
+        drop(run.board.tell(&run.label, || run.start()));
         engine.register(id, run.clone());
         run.with_held(|place, wake| {
             if let Err(error) = run.watch(held.tree.watched()) {
@@ -125,6 +119,9 @@ impl Run {
                 return Err(error);
             }
             held.watched = true;
+            if queued.is_some() {
+                engine.requeue(id, None, queued);
+            }
             *place = Some(held);
             wake.and(run.drive(place, Instant::now()).1);
             Ok(())
@@ -139,11 +136,16 @@ impl Run {
             // What has happened already comes first, so that no signal is sent to what is known to be dead.
             wake.and(self.take_in(held, now));
             let Some(known) = held.as_mut() else { return Ok(()) };
-            known.machine.order(order, now);
+            known.course.go(self.started.0).machine.order(order, now);
             let (done, more) = self.drive(held, now);
             wake.and(more);
             done
         })
+    }
+
+    /// The policy's splay, while there is somebody to stop.
+    pub(crate) fn splay(&self) -> Duration {
+        self.with_held(|held, _| held.as_ref().map_or(Duration::ZERO, |held| held.course.policy().splay))
     }
 
     /// Kills what still runs; what its leader has left is the policy's business.
@@ -164,6 +166,12 @@ impl Run {
             self.engine_watches_again();
         }
         &self.board
+    }
+
+    /// The first event. It is not kept: most runs have no other for as long as they last.
+    pub(crate) fn start(&self) -> Event {
+        let elapsed = Duration::from_micros(self.executed.into());
+        Event { at: self.started.1 + elapsed, elapsed, kind: EventKind::Started { pid: self.pid } }
     }
 
     /// What is known, without waiting for more.
@@ -235,10 +243,12 @@ impl Run {
             held.withheld = true;
             self.unwatch(held);
         }
-        if held.look.is_some_and(|look| look <= now) {
-            held.look = None;
+        if let Some(way) = held.course.way()
+            && way.look.is_some_and(|look| look <= now)
+        {
+            way.look = None;
             if held.exited && held.tree.is_empty(now) {
-                held.machine.fact(Fact::Empty, now);
+                way.machine.fact(Fact::Empty, now);
             }
         }
         wake.and(self.drive(place, now).1);
@@ -256,18 +266,19 @@ impl Run {
     /// Takes in what has become of the tree, and acts on it.
     fn take_in(&self, guard: &mut Option<Held>, now: Instant) -> Wake {
         let Some(held) = guard.as_mut() else { return Wake::default() };
+        let started = self.started.0;
         let mut wake = Wake::default();
         let mut news = false;
         for heard in held.tree.hear() {
             if let Heard::Suspended(_) = heard {
-                self.streams.pumps.iter().for_each(|pump| wake.and(pump.leader_suspended()));
+                self.pumps().for_each(|pump| wake.and(pump.leader_suspended()));
             }
             wake.and(self.post(match heard {
                 Heard::Suspended(signal) => EventKind::Suspended(signal),
                 Heard::Continued => EventKind::Continued,
                 Heard::GuardLost => {
                     // What it held is not held any more: the promise is kept by ending it.
-                    held.machine.order(Order::Kill, now);
+                    held.course.go(started).machine.order(Order::Kill, now);
                     news = true;
                     EventKind::GuardLost
                 }
@@ -281,17 +292,20 @@ impl Run {
             wake.and(self.settle_streams(now));
             let (leftovers, alone) = held.tree.leftovers(now);
             let fact = Fact::Exited { status: ended.status, alone };
-            held.ended = Some((ended, now, leftovers).into());
-            held.machine.fact(fact, now);
+            let way = held.course.go(started);
+            way.ended = Some((ended, now, leftovers));
+            way.machine.fact(fact, now);
             news = true;
         }
-        if held.exited && !held.tree.must_be_asked() && held.tree.is_empty(now) {
-            held.machine.fact(Fact::Empty, now);
-            news = true;
-        }
-        if held.machine.is_emptied() && held.tree.reap() {
-            held.machine.fact(Fact::Reaped, now);
-            news = true;
+        if let Some(way) = held.course.way() {
+            if held.exited && !held.tree.must_be_asked() && held.tree.is_empty(now) {
+                way.machine.fact(Fact::Empty, now);
+                news = true;
+            }
+            if way.machine.is_emptied() && held.tree.reap() {
+                way.machine.fact(Fact::Reaped, now);
+                news = true;
+            }
         }
         if news {
             wake.and(self.drive(guard, now).1);
@@ -305,39 +319,42 @@ impl Run {
         let mut result = Ok(());
         let mut delivered = true;
         let mut happened = Vec::new();
-        let Some(held) = guard.as_mut() else { return (result, Wake::default()) };
+        let Some(held) = guard.as_mut().filter(|held| !held.rests(now)) else {
+            return (result, Wake::default());
+        };
+        let (tree, way) = (&mut *held.tree, held.course.go(self.started.0));
         let deadline = loop {
-            match held.machine.poll(now) {
+            match way.machine.poll(now) {
                 Output::Do(Effect::Signal(reach, signal)) => {
-                    let sent = held.tree.signal(reach, signal);
+                    let sent = tree.signal(reach, signal);
                     delivered = sent.is_ok();
                     result = result.and(sent);
                 }
                 Output::Do(Effect::KillTree) => {
-                    held.refused = held.tree.kill().err();
-                    held.pace = FIRST_LOOK;
+                    way.refused = tree.kill().err();
+                    way.pace = FIRST_LOOK;
                 }
-                Output::Do(Effect::Detach) => held.tree.detach(),
+                Output::Do(Effect::Detach) => tree.detach(),
                 Output::Do(Effect::Reap) => {
-                    if held.tree.reap() {
-                        held.machine.fact(Fact::Reaped, now);
+                    if tree.reap() {
+                        way.machine.fact(Fact::Reaped, now);
                     }
                 }
                 // What reached nobody is the caller's to know, by the error.
                 Output::Tell(News::Signalled(_)) if !delivered => {}
-                Output::Tell(news) => happened.extend(self.kind_of(held, news)),
+                Output::Tell(news) => happened.extend(self.kind_of(tree, way, held.exited, news)),
                 Output::Wait(deadline) => break deadline,
             }
         };
         // What gives back takes a moment, and is asked for again should nobody tell.
-        let ask = held.machine.awaits_empty() && held.tree.must_be_asked() || held.machine.is_emptied();
+        let ask = way.machine.awaits_empty() && tree.must_be_asked() || way.machine.is_emptied();
         if !ask && !held.withheld {
-            held.look = None;
-        } else if held.look.is_none() {
-            held.look = now.checked_add(held.pace);
-            held.pace = (held.pace * 2).min(SLOWEST_LOOK);
+            way.look = None;
+        } else if way.look.is_none() {
+            way.look = now.checked_add(way.pace);
+            way.pace = (way.pace * 2).min(SLOWEST_LOOK);
         }
-        let next = match (deadline, held.look) {
+        let next = match (deadline, way.look) {
             (Some(deadline), Some(look)) => Some(deadline.min(look)),
             (deadline, look) => deadline.or(look),
         };
@@ -346,7 +363,7 @@ impl Run {
             held.queued = next;
         }
         // Posted last: who reads that it is gone finds neither its zombie nor its descriptors.
-        if held.machine.is_gone() {
+        if way.machine.is_gone() {
             self.unwatch(held);
             self.engine.unregister(self.id);
             if let Some(survivor) = held.tree.survivor() {
@@ -361,7 +378,7 @@ impl Run {
         (result, wake)
     }
 
-    fn kind_of(&self, held: &mut Held, news: News) -> Option<EventKind> {
+    fn kind_of(&self, tree: &mut dyn Tree, way: &mut Way, exited: bool, news: News) -> Option<EventKind> {
         Some(match news {
             News::Signalled(signal) => EventKind::Signalled(signal),
             News::Splaying(delay) => EventKind::Splaying(delay),
@@ -369,16 +386,16 @@ impl Run {
             News::Asked(signal) => EventKind::Asked(signal),
             News::Forced => EventKind::Forced,
             News::Stuck => {
-                held.tree.kill_again();
-                let mut pids = held.tree.members();
-                pids.extend((!held.exited).then(|| held.tree.leader()));
+                tree.kill_again();
+                let mut pids = tree.members();
+                pids.extend((!exited).then(|| tree.leader()));
                 let state = |pid: &u32| Process::of(*pid).map_or('?', |process| process.state.into());
                 let states = pids.iter().map(state).collect();
-                let why = held.refused.as_ref().map(ToString::to_string);
+                let why = way.refused.as_ref().map(ToString::to_string);
                 EventKind::Stuck(Stuck { label: self.label.clone(), pids, states, why })
             }
             News::Exited { status, cause, forced } => {
-                let (ended, at, leftovers) = *held.ended.take()?;
+                let (ended, at, leftovers) = way.ended.take()?;
                 EventKind::Exited(Exit {
                     status,
                     cause,
@@ -390,23 +407,28 @@ impl Run {
                 })
             }
             News::Gone { left: true } => EventKind::Gone(Proof::Left),
-            News::Gone { left: false } => EventKind::Gone(held.tree.proof()),
+            News::Gone { left: false } => EventKind::Gone(tree.proof()),
         })
     }
 
     /// The leader is dead: what it wrote is delivered before that is told, and nothing is fed to it any more.
     fn settle_streams(&self, now: Instant) -> Wake {
         let mut wake = Wake::default();
+        let Some(streams) = &self.streams else { return wake };
         // First what we hold, so that an end is seen as one.
-        self.streams.until_exit.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.streams.pumps.iter().for_each(|pump| wake.and(pump.leader_exited(now)));
-        self.streams.feed.iter().for_each(|feed| feed.close());
+        streams.until_exit.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        streams.pumps.iter().for_each(|pump| wake.and(pump.leader_exited(now)));
+        streams.feed.iter().for_each(|feed| feed.close());
         wake
+    }
+
+    fn pumps(&self) -> impl Iterator<Item = &Arc<Pump>> {
+        self.streams.iter().flat_map(|streams| &streams.pumps)
     }
 
     /// What has been captured of this stream so far.
     pub(crate) fn captured_so_far(&self, stream: Stream) -> Option<Captured> {
-        self.streams.pumps.iter().find(|pump| pump.stream() == stream)?.so_far()
+        self.pumps().find(|pump| pump.stream() == stream)?.so_far()
     }
 
     fn post(&self, kind: EventKind) -> Wake {

@@ -12,7 +12,7 @@ use crate::error::short;
 use crate::guard::wire::Step;
 use crate::pty;
 use crate::tree::{self, Tree, choice};
-use crate::{Command, Error, ErrorKind, Group, Mechanism, Tried};
+use crate::{Command, Contained, Error, ErrorKind, Group, Mechanism, Tried};
 
 mod direct;
 mod guarded;
@@ -30,6 +30,7 @@ pub(crate) use vfork::stillborn;
 #[derive(Debug)]
 pub(crate) struct Started {
     pub(crate) tree: Box<dyn Tree>,
+    pub(crate) contained: Contained,
     pub(crate) ours: Ours,
     /// The terminal of its own.
     pub(crate) pty: Option<pty::Ends>,
@@ -47,7 +48,8 @@ pub(crate) fn start(command: &Command) -> Result<Started, Error> {
         }
         match start_held(&ready, mechanism, &tried) {
             Ok(tree) => {
-                return Ok(Started { tree, ours: ready.streams.ours, pty: ready.pty });
+                let contained = Contained { tried, ..tree.contained() };
+                return Ok(Started { tree, contained, ours: ready.streams.ours, pty: ready.pty });
             }
             Err(Failed::NotHere(not_here)) => tried.push(not_here),
             Err(Failed::Os(error)) => {
@@ -138,16 +140,14 @@ fn start_held(ready: &Ready<'_>, mechanism: Mechanism, tried: &[Tried]) -> Resul
     loop {
         let own_group = ready.command.leads_its_group();
         let started = match mechanism {
-            Mechanism::ProcessGroup => direct::start(ready).map(|(pid, watch)| {
-                Box::new(tree::Group::new(pid, watch, own_group, tried.to_vec())) as Box<dyn Tree>
-            }),
+            Mechanism::ProcessGroup => direct::start(ready)
+                .map(|(pid, watch)| Box::new(tree::Group::new(pid, watch, own_group)) as Box<dyn Tree>),
             Mechanism::Init if !crate::init::is_pid_1() => {
                 let error = io::Error::from(io::ErrorKind::Unsupported);
                 Err(Failed::NotHere(choice::tried(mechanism, "be the init of a pid namespace", &error)))
             }
             Mechanism::Init => direct::start(ready).map(|(pid, watch)| {
-                Box::new(tree::Init::new(tree::Group::new(pid, watch, own_group, Vec::new())))
-                    as Box<dyn Tree>
+                Box::new(tree::Init::new(tree::Group::new(pid, watch, own_group))) as Box<dyn Tree>
             }),
             _ => guarded::start(ready, mechanism, tried),
         };

@@ -93,7 +93,7 @@ pub(crate) trait Tree: Debug + Send {
     /// Ends and reaps all of it, before anybody knew of it.
     fn discard(&mut self);
 
-    /// What holds it, in words.
+    /// What holds it, in words; what was tried before is the caller's to say.
     fn contained(&self) -> Contained;
 }
 

@@ -14,7 +14,7 @@ use super::Tree;
 use super::proc::{self, Process};
 use crate::lifecycle::Reach;
 use crate::watch::{Collect, Ended, Watch};
-use crate::{Contained, Level, Mechanism, Proof, Signal, Survives, Tried};
+use crate::{Contained, Proof, Signal};
 
 #[derive(Debug)]
 pub(crate) struct Group {
@@ -25,10 +25,15 @@ pub(crate) struct Group {
     /// The group can be signalled by the leader's pidfd.
     pinned: bool,
     reaped: bool,
-    /// When `/proc` may be searched again, and how long until the time after.
-    search: Option<Instant>,
+    /// `None` as long as nobody had to be searched for.
+    search: Option<Box<Search>>,
+}
+
+/// When `/proc` may be searched again, and how long until the time after.
+#[derive(Debug)]
+struct Search {
+    again: Option<Instant>,
     pace: Duration,
-    tried: Vec<Tried>,
 }
 
 /// A search of `/proc` costs about 10 µs a process, and what it can tell beyond the kernel's quick answer is only
@@ -39,10 +44,10 @@ const SLOWEST_SEARCH: Duration = Duration::from_secs(10);
 const SLOWEST_ONLY_SEARCH: Duration = Duration::from_secs(1);
 
 impl Group {
-    /// `own`: the leader has a group of its own. `tried`: what would have held it more firmly, and is not to be had.
-    pub(crate) fn new(leader: Pid, watch: Watch, own: bool, tried: Vec<Tried>) -> Group {
+    /// `own`: the leader has a group of its own.
+    pub(crate) fn new(leader: Pid, watch: Watch, own: bool) -> Group {
         let pinned = own && watch.pins_group();
-        Group { leader, watch, own, pinned, reaped: false, search: None, pace: FIRST_SEARCH, tried }
+        Group { leader, watch, own, pinned, reaped: false, search: None }
     }
 
     /// The kernel's quick answer, where it has one. Zombies that their parent does not reap count as somebody.
@@ -138,7 +143,7 @@ impl Tree for Group {
         if self.is_surely_empty() {
             return (Vec::new(), true);
         }
-        self.search = now.checked_add(self.pace);
+        self.search = Some(Search { again: now.checked_add(FIRST_SEARCH), pace: FIRST_SEARCH }.into());
         match self.find() {
             // Between the two looks the last may have died, and have been reaped.
             Some(found) if found.living.is_empty() => (Vec::new(), found.all_dead || self.is_surely_empty()),
@@ -152,12 +157,14 @@ impl Tree for Group {
         if self.is_surely_empty() {
             return true;
         }
-        if self.search.is_some_and(|search| now < search) {
-            return false;
-        }
         let slowest = if self.pinned { SLOWEST_SEARCH } else { SLOWEST_ONLY_SEARCH };
-        self.pace = (self.pace * 2).min(slowest);
-        self.search = now.checked_add(self.pace);
+        if let Some(search) = &mut self.search {
+            if search.again.is_some_and(|again| now < again) {
+                return false;
+            }
+            search.pace = (search.pace * 2).min(slowest);
+            search.again = now.checked_add(search.pace);
+        }
         self.find().is_some_and(|found| found.all_dead)
     }
 
@@ -182,13 +189,7 @@ impl Tree for Group {
     }
 
     fn contained(&self) -> Contained {
-        Contained {
-            level: Level::Group,
-            mechanism: Mechanism::ProcessGroup,
-            guard: None,
-            survives: Survives::default(),
-            tried: self.tried.clone(),
-        }
+        Contained::PLAIN
     }
 }
 
