@@ -20,7 +20,7 @@ use crate::known::Known;
 use crate::lifecycle::{Effect, Fact, News, Order, Output};
 use crate::pump::{Feed, Pump};
 use crate::tree::proc::Process;
-use crate::tree::{Heard, Tree};
+use crate::tree::{self, Heard, Tree};
 use crate::watch::{Collect, Watch};
 use crate::{Captured, Event, EventKind, Exit, Policy, Proof, Stream, Stuck};
 
@@ -59,7 +59,7 @@ pub(crate) struct Streams {
 #[derive(Debug)]
 struct Held {
     course: Course,
-    tree: Box<dyn Tree>,
+    tree: tree::Held,
     /// The leader's end has been collected.
     exited: bool,
     /// The leader's pidfd says that it is dead, and its status is kept from us: somebody traces it.
@@ -89,7 +89,7 @@ impl Run {
         label: Arc<str>,
         board: Arc<Board<Known>>,
         policy: Arc<Policy>,
-        tree: Box<dyn Tree>,
+        tree: tree::Held,
         streams: Option<Streams>,
         started: (Instant, SystemTime),
     ) -> io::Result<Arc<Run>> {

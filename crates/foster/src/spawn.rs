@@ -11,7 +11,7 @@ use crate::command::StartSignals;
 use crate::error::short;
 use crate::guard::wire::Step;
 use crate::pty;
-use crate::tree::{self, Tree, choice};
+use crate::tree::{self, choice};
 use crate::{Command, Contained, Error, ErrorKind, Group, Mechanism, Tried};
 
 mod direct;
@@ -29,7 +29,7 @@ pub(crate) use vfork::stillborn;
 /// A leader that was started, what holds its tree, and our side of its streams.
 #[derive(Debug)]
 pub(crate) struct Started {
-    pub(crate) tree: Box<dyn Tree>,
+    pub(crate) tree: tree::Held,
     pub(crate) contained: Contained,
     pub(crate) ours: Ours,
     /// The terminal of its own.
@@ -135,21 +135,22 @@ impl Ready<'_> {
 /// How long, in milliseconds, to wait each time before a program that is busy (ETXTBSY) is tried again.
 const BUSY_RETRIES: &[u64] = &[1, 2, 4, 8, 16, 32];
 
-fn start_held(ready: &Ready<'_>, mechanism: Mechanism, tried: &[Tried]) -> Result<Box<dyn Tree>, Failed> {
+fn start_held(ready: &Ready<'_>, mechanism: Mechanism, tried: &[Tried]) -> Result<tree::Held, Failed> {
     let mut patience = BUSY_RETRIES.iter();
     loop {
         let own_group = ready.command.leads_its_group();
         let started = match mechanism {
             Mechanism::ProcessGroup => direct::start(ready)
-                .map(|(pid, watch)| Box::new(tree::Group::new(pid, watch, own_group)) as Box<dyn Tree>),
+                .map(|(pid, watch)| tree::Held::Group(tree::Group::new(pid, watch, own_group))),
             Mechanism::Init if !crate::init::is_pid_1() => {
                 let error = io::Error::from(io::ErrorKind::Unsupported);
                 Err(Failed::NotHere(choice::tried(mechanism, "be the init of a pid namespace", &error)))
             }
             Mechanism::Init => direct::start(ready).map(|(pid, watch)| {
-                Box::new(tree::Init::new(tree::Group::new(pid, watch, own_group))) as Box<dyn Tree>
+                let group = tree::Group::new(pid, watch, own_group);
+                tree::Held::Other(Box::new(tree::Init::new(group)))
             }),
-            _ => guarded::start(ready, mechanism, tried),
+            _ => guarded::start(ready, mechanism, tried).map(tree::Held::Other),
         };
         match (started, patience.next()) {
             // Another thread of ours, or another process, is between its fork and its exec and still holds the

@@ -6,6 +6,7 @@
 
 use std::fmt::Debug;
 use std::io;
+use std::ops::{Deref, DerefMut};
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
@@ -95,6 +96,33 @@ pub(crate) trait Tree: Debug + Send {
 
     /// What holds it, in words; what was tried before is the caller's to say.
     fn contained(&self) -> Contained;
+}
+
+/// A tree where the run keeps it. A group, of which there may be thousands, takes no memory of its own.
+#[derive(Debug)]
+pub(crate) enum Held {
+    Group(Group),
+    Other(Box<dyn Tree>),
+}
+
+impl Deref for Held {
+    type Target = dyn Tree;
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Held::Group(group) => group,
+            Held::Other(tree) => &**tree,
+        }
+    }
+}
+
+impl DerefMut for Held {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        match self {
+            Held::Group(group) => group,
+            Held::Other(tree) => &mut **tree,
+        }
+    }
 }
 
 /// What a tree tells unasked.
