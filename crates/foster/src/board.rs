@@ -4,7 +4,6 @@
 //! reader who comes late reads the same as one who came early. Wakers are run without a lock held, since they are
 //! somebody else's code.
 
-use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -23,10 +22,44 @@ pub(crate) struct Board<T> {
 #[derive(Debug, Default)]
 struct State<T> {
     value: T,
-    wakers: BTreeMap<u64, Waker>,
-    next_key: u64,
     /// How many threads sleep.
-    sleepers: usize,
+    sleepers: u32,
+    /// `None` as long as no task has waited.
+    tasks: Option<Box<Tasks>>,
+}
+
+/// The tasks that wait.
+#[derive(Debug, Default)]
+struct Tasks {
+    /// By their places, in ascending order.
+    wakers: Vec<(u64, Waker)>,
+    last_place: u64,
+}
+
+impl Tasks {
+    /// Returns the waker that was there before.
+    fn leave(&mut self, place: u64, waker: Waker) -> Option<Waker> {
+        match self.wakers.binary_search_by_key(&place, |(place, _)| *place) {
+            Ok(at) => Some(std::mem::replace(&mut self.wakers[at].1, waker)),
+            Err(at) => {
+                if self.wakers.is_empty() {
+                    // Most are alone.
+                    self.wakers.reserve_exact(1);
+                }
+                self.wakers.insert(at, (place, waker));
+                None
+            }
+        }
+    }
+
+    fn forget(&mut self, place: u64) -> Option<Waker> {
+        let at = self.wakers.binary_search_by_key(&place, |(place, _)| *place).ok()?;
+        Some(self.wakers.remove(at).1)
+    }
+
+    fn take(&mut self) -> Vec<Waker> {
+        std::mem::take(&mut self.wakers).into_iter().map(|(_, waker)| waker).collect()
+    }
 }
 
 impl<T> Board<T> {
@@ -35,7 +68,7 @@ impl<T> Board<T> {
     pub(crate) fn change<R>(&self, change: impl FnOnce(&mut T) -> R) -> (R, Wake) {
         let mut state = self.state();
         let result = change(&mut state.value);
-        let tasks = std::mem::take(&mut state.wakers).into_values().collect();
+        let tasks = state.tasks.as_mut().map_or_else(Vec::new, |tasks| tasks.take());
         let somebody_sleeps = state.sleepers > 0;
         drop(state);
         if somebody_sleeps {
@@ -57,7 +90,7 @@ impl<T> Board<T> {
     /// Whether anybody waits for a change.
     pub(crate) fn has_company(&self) -> bool {
         let state = self.state();
-        state.sleepers > 0 || !state.wakers.is_empty()
+        state.sleepers > 0 || state.tasks.as_ref().is_some_and(|tasks| !tasks.wakers.is_empty())
     }
 
     /// Blocks until `look` sees something, or the deadline passes. It may take what it sees: nobody is woken for that.
@@ -99,11 +132,12 @@ impl<T> Board<T> {
         if let Some(seen) = look(&mut state.value) {
             return Poll::Ready(seen);
         }
-        let key = *place.get_or_insert_with(|| {
-            state.next_key += 1;
-            state.next_key
+        let tasks = state.tasks.get_or_insert_default();
+        let place = *place.get_or_insert_with(|| {
+            tasks.last_place += 1;
+            tasks.last_place
         });
-        let replaced = state.wakers.insert(key, waker);
+        let replaced = tasks.leave(place, waker);
         drop(state);
         // And so is dropping one: after it.
         drop(replaced);
@@ -112,8 +146,9 @@ impl<T> Board<T> {
 
     /// A task that is no longer interested takes its waker back.
     pub(crate) fn forget(&self, place: Option<u64>) {
-        if let Some(key) = place {
-            let waker = self.state().wakers.remove(&key);
+        if let Some(place) = place {
+            // Dropped after the lock is given back.
+            let waker = self.state().tasks.as_mut().and_then(|tasks| tasks.forget(place));
             drop(waker);
         }
     }
