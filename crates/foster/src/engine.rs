@@ -1,11 +1,10 @@
 //! The engine: the one thread that brings everybody their facts. It knows which descriptors are watched for whom, and
 //! when whom must be looked at, and nothing of what they do.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,10 +14,14 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
 
+use crate::roster::Roster;
 use crate::spawn;
 
 /// Somebody whom the engine looks at: a run, a pump, a feed.
 pub(crate) trait Look: Debug + Send + Sync {
+    /// The id with which it was registered.
+    fn id(&self) -> u64;
+
     /// Something happened (`ready`), or its deadline has passed. It must not block.
     fn look(self: Arc<Self>, ready: bool);
 }
@@ -28,9 +31,8 @@ pub(crate) trait Look: Debug + Send + Sync {
 pub(crate) struct Engine {
     epoll: OwnedFd,
     timer: OwnedFd,
-    watched: Mutex<HashMap<u64, Arc<dyn Look>>>,
+    watched: Mutex<Roster>,
     timetable: Mutex<Timetable>,
-    next_id: AtomicU64,
 }
 
 /// When who must be looked at.
@@ -69,13 +71,8 @@ impl Engine {
         let timer =
             timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
         epoll::add(&epoll, &timer, EventData::new_u64(TIMER), EventFlags::IN)?;
-        let engine = Arc::new(Engine {
-            epoll,
-            timer,
-            watched: Mutex::default(),
-            timetable: Mutex::default(),
-            next_id: AtomicU64::new(TIMER + 1),
-        });
+        let engine =
+            Arc::new(Engine { epoll, timer, watched: Mutex::default(), timetable: Mutex::default() });
         let ours = engine.clone();
         // No signal of the host's is ever handled on it.
         let thread = thread::Builder::new().name("foster".to_string());
@@ -100,7 +97,7 @@ impl Engine {
     }
 
     fn look(&self, id: u64, ready: bool) {
-        let who = self.watched().get(&id).cloned();
+        let who = self.watched().get(id).cloned();
         if let Some(who) = who {
             who.look(ready);
         }
@@ -128,18 +125,14 @@ impl Engine {
         }
     }
 
-    /// A name for somebody.
-    pub(crate) fn new_id(&self) -> u64 {
-        self.next_id.fetch_add(1, Ordering::Relaxed)
-    }
-
-    pub(crate) fn register(&self, id: u64, who: Arc<dyn Look>) {
-        self.watched().insert(id, who);
+    /// Registers whoever is made with this id.
+    pub(crate) fn register<T: Look + 'static>(&self, make: impl FnOnce(u64) -> Arc<T>) -> Arc<T> {
+        self.watched().enter(make)
     }
 
     pub(crate) fn unregister(&self, id: u64) {
         // Dropped after the lock is given back: it may be the last.
-        let gone = self.watched().remove(&id);
+        let gone = self.watched().leave(id);
         drop(gone);
     }
 
@@ -188,7 +181,7 @@ impl Engine {
         _ = timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &Itimerspec { it_interval, it_value });
     }
 
-    fn watched(&self) -> MutexGuard<'_, HashMap<u64, Arc<dyn Look>>> {
+    fn watched(&self) -> MutexGuard<'_, Roster> {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -198,6 +198,7 @@ mod guard;
 mod known;
 mod pty;
 mod pump;
+mod roster;
 mod run;
 mod spawn;
 mod tree;

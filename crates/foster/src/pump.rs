@@ -147,7 +147,7 @@ impl Pump {
     /// Begins to read.
     pub(crate) fn start(reader: Reader, plan: Plan) -> io::Result<Arc<Pump>> {
         let Plan { stream, source, terminal, capture, streamed, dropped, outlets } = plan;
-        let (engine, id, slow) = (reader.engine, reader.engine.new_id(), !outlets.is_empty());
+        let (engine, slow) = (reader.engine, !outlets.is_empty());
         reader.board.will_read(stream);
         if streamed {
             reader.queue.opens();
@@ -172,7 +172,7 @@ impl Pump {
             queued: None,
         };
         let only_outlets = slow && capture.is_none() && !streamed && !dropped;
-        let pump = Arc::new_cyclic(|me| Pump {
+        let make = |id, me: &Weak<Pump>| Pump {
             id,
             reader,
             stream,
@@ -186,11 +186,11 @@ impl Pump {
             moment: Mutex::new(moment),
             recorder: Mutex::new(capture.map(Recorder::new)),
             io: Mutex::new(io),
-        });
-        engine.register(id, pump.clone());
-        let started = if slow { pump.start_thread() } else { engine.watch(&*source, id, ONCE) };
+        };
+        let pump = engine.register(|id| Arc::new_cyclic(|me| make(id, me)));
+        let started = if slow { pump.start_thread() } else { engine.watch(&*source, pump.id, ONCE) };
         if let Err(error) = started {
-            engine.unregister(id);
+            engine.unregister(pump.id);
             return Err(error);
         }
         Ok(pump)
@@ -541,6 +541,10 @@ impl Pump {
 }
 
 impl Look for Pump {
+    fn id(&self) -> u64 {
+        self.id
+    }
+
     /// Something came, or a deadline has passed.
     fn look(self: Arc<Pump>, _ready: bool) {
         // Declared first, so that it is dropped, and wakes, after the locks are given back.

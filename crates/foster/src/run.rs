@@ -96,31 +96,31 @@ impl Run {
         let course = Course::new(policy);
         let queued = course.limit(started.0);
         let mut held = Held { course, tree, exited: false, withheld: false, watched: false, queued };
-        let id = engine.new_id();
-        let run = Arc::new(Run {
-            id,
-            engine,
-            label,
-            board,
-            slept_for: AtomicBool::new(false),
-            pid: held.tree.leader(),
-            executed: started.0.elapsed().as_micros().try_into().unwrap_or(u32::MAX),
-            started,
-            held: Mutex::new(None),
-            seen: AtomicU8::new(0),
-            streams: streams.map(Box::new),
+        let run = engine.register(|id| {
+            Arc::new(Run {
+                id,
+                engine,
+                label,
+                board,
+                slept_for: AtomicBool::new(false),
+                pid: held.tree.leader(),
+                executed: started.0.elapsed().as_micros().try_into().unwrap_or(u32::MAX),
+                started,
+                held: Mutex::new(None),
+                seen: AtomicU8::new(0),
+                streams: streams.map(Box::new),
+            })
         });
         drop(run.board.tell(&run.label, || run.start()));
-        engine.register(id, run.clone());
         run.with_held(|place, wake| {
             if let Err(error) = run.watch(held.tree.watched()) {
-                engine.unregister(id);
+                engine.unregister(run.id);
                 held.tree.discard();
                 return Err(error);
             }
             held.watched = true;
             if queued.is_some() {
-                engine.requeue(id, None, queued);
+                engine.requeue(run.id, None, queued);
             }
             *place = Some(held);
             wake.and(run.drive(place, Instant::now()).1);
@@ -501,6 +501,10 @@ impl Run {
 }
 
 impl Look for Run {
+    fn id(&self) -> u64 {
+        self.id
+    }
+
     fn look(self: Arc<Run>, ready: bool) {
         let mut wake = Wake::default();
         self.seen.fetch_or(if ready { READY } else { LOOK }, Ordering::Relaxed);
@@ -518,8 +522,7 @@ struct Adopted {
 
 impl Adopted {
     fn start(engine: &'static Engine, process: Watch) {
-        let adopted = Arc::new(Adopted { id: engine.new_id(), engine, process });
-        engine.register(adopted.id, adopted.clone());
+        let adopted = engine.register(|id| Arc::new(Adopted { id, engine, process }));
         if engine.watch(&adopted.process, adopted.id, EventFlags::IN).is_err() {
             engine.unregister(adopted.id);
         }
@@ -527,6 +530,10 @@ impl Adopted {
 }
 
 impl Look for Adopted {
+    fn id(&self) -> u64 {
+        self.id
+    }
+
     fn look(self: Arc<Adopted>, _ready: bool) {
         self.engine.unregister(self.id);
         self.engine.unwatch(&self.process);

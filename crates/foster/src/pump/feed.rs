@@ -46,12 +46,10 @@ impl Rest {
 impl Feed {
     /// Feeds a pipe that does not block.
     pub(crate) fn start(engine: &'static Engine, rest: Rest) -> io::Result<Arc<Feed>> {
-        let id = engine.new_id();
-        let feed = Arc::new(Feed { id, engine, rest: Mutex::new(None) });
-        engine.register(id, feed.clone());
+        let feed = engine.register(|id| Arc::new(Feed { id, engine, rest: Mutex::new(None) }));
         let mut place = feed.rest.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = engine.watch(&rest.to, id, ONCE) {
-            engine.unregister(id);
+        if let Err(error) = engine.watch(&rest.to, feed.id, ONCE) {
+            engine.unregister(feed.id);
             return Err(error);
         }
         *place = Some(rest);
@@ -70,6 +68,10 @@ impl Feed {
 }
 
 impl Look for Feed {
+    fn id(&self) -> u64 {
+        self.id
+    }
+
     fn look(self: Arc<Feed>, _ready: bool) {
         let mut place = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(rest) = place.as_mut() else { return };
