@@ -5,6 +5,7 @@
 //! somebody else's code.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -17,13 +18,13 @@ use crate::Event;
 pub(crate) struct Board<T> {
     state: Mutex<State<T>>,
     changed: Condvar,
+    /// How many threads sleep. It is changed and read under the lock, and lies here for its size.
+    sleepers: AtomicU32,
 }
 
 #[derive(Debug, Default)]
 struct State<T> {
     value: T,
-    /// How many threads sleep.
-    sleepers: u32,
     /// `None` as long as no task has waited.
     tasks: Option<Box<Tasks>>,
 }
@@ -69,7 +70,7 @@ impl<T> Board<T> {
         let mut state = self.state();
         let result = change(&mut state.value);
         let tasks = state.tasks.as_mut().map_or_else(Vec::new, |tasks| tasks.take());
-        let somebody_sleeps = state.sleepers > 0;
+        let somebody_sleeps = self.somebody_sleeps();
         drop(state);
         if somebody_sleeps {
             // Now: they need none of the caller's locks, and he may have much to do yet.
@@ -90,7 +91,7 @@ impl<T> Board<T> {
     /// Whether anybody waits for a change.
     pub(crate) fn has_company(&self) -> bool {
         let state = self.state();
-        state.sleepers > 0 || state.tasks.as_ref().is_some_and(|tasks| !tasks.wakers.is_empty())
+        self.somebody_sleeps() || state.tasks.as_ref().is_some_and(|tasks| !tasks.wakers.is_empty())
     }
 
     /// Blocks until `look` sees something, or the deadline passes. It may take what it sees: nobody is woken for that.
@@ -108,14 +109,14 @@ impl<T> Board<T> {
             if left == Some(Duration::ZERO) {
                 return None;
             }
-            state.sleepers += 1;
+            self.sleepers.fetch_add(1, Ordering::Relaxed);
             state = match left {
                 None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(left) => {
                     self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
                 }
             };
-            state.sleepers -= 1;
+            self.sleepers.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
@@ -157,6 +158,10 @@ impl<T> Board<T> {
     pub(crate) async fn seen<R>(&self, mut look: impl FnMut(&mut T) -> Option<R>) -> R {
         let mut place = Place { board: self, key: None };
         std::future::poll_fn(|context| place.board.poll(&mut place.key, context, &mut look)).await
+    }
+
+    fn somebody_sleeps(&self) -> bool {
+        self.sleepers.load(Ordering::Relaxed) > 0
     }
 
     /// No user code runs under the lock, so a poisoned one is whole.
