@@ -112,15 +112,6 @@ impl Log {
 }
 
 impl Board<Known> {
-    /// Tells an event that nobody waits for, and that is not kept.
-    pub(crate) fn tell(&self, run: &Arc<str>, event: impl FnOnce() -> Event) -> Wake {
-        let mut wake = Wake::default();
-        if LevelFilter::current() >= LevelFilter::DEBUG {
-            wake.log(run, event());
-        }
-        wake
-    }
-
     /// Posts an event. The exit waits for what was written before it, a suspension for what was shown.
     pub(crate) fn post(&self, run: &Arc<str>, event: Event) -> Wake {
         let logged = (LevelFilter::current() >= LevelFilter::DEBUG).then(|| event.clone());

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::event::epoll::EventFlags;
+use tracing::level_filters::LevelFilter;
 
 use crate::board::{Board, Wake};
 use crate::course::{Course, FIRST_LOOK, SLOWEST_LOOK, Way};
@@ -111,7 +112,9 @@ impl Run {
                 streams: streams.map(Box::new),
             })
         });
-        drop(run.board.tell(&run.label, || run.start()));
+        if LevelFilter::current() >= LevelFilter::DEBUG {
+            Wake::default().log(&run.label, run.start());
+        }
         run.with_held(|place, wake| {
             if let Err(error) = run.watch(held.tree.watched()) {
                 engine.unregister(run.id);
