@@ -20,8 +20,12 @@ fn main() {
     let image = PathBuf::from(var("OUT_DIR")).join("foster-guard");
     // Without std a program is the same for every C library: where there is no core for the target, the host's may do.
     let same = var("HOST").split('-').next() == var("TARGET").split('-').next();
-    let built = compile(&var("TARGET"), &image).or_else(|error| {
-        if same && var("HOST").contains("linux") { compile(&var("HOST"), &image) } else { Err(error) }
+    let build_for = |target: &str| {
+        // A linker that does not know layouts makes a guard that starts more slowly, and no other.
+        compile(target, &image, &[LINKER, LAYOUT]).or_else(|_| compile(target, &image, &[LINKER]))
+    };
+    let built = build_for(&var("TARGET")).or_else(|error| {
+        if same && var("HOST").contains("linux") { build_for(&var("HOST")) } else { Err(error) }
     });
     match built {
         Ok(()) => {
@@ -32,7 +36,7 @@ fn main() {
     }
 }
 
-fn compile(target: &str, image: &Path) -> Result<(), String> {
+fn compile(target: &str, image: &Path, linking: &[&str]) -> Result<(), String> {
     let mut rustc = Command::new(env::var_os("RUSTC").unwrap_or_else(|| OsString::from("rustc")));
     rustc.args(["src/guard/main.rs", "--crate-name=foster_guard", "--crate-type=bin", "--edition=2024"]);
     // What is a lint here was looked at where the library includes the same files.
@@ -53,7 +57,7 @@ fn compile(target: &str, image: &Path) -> Result<(), String> {
         // For these rustc brings start files of its own.
         rustc.arg("-Clink-self-contained=no");
     }
-    for option in ["-nostartfiles", "-nostdlib", "-static", "-no-pie", LINKER] {
+    for option in ["-nostartfiles", "-nostdlib", "-static", "-no-pie"].iter().chain(linking) {
         rustc.arg(format!("-Clink-arg={option}"));
     }
     if let Some(linker) = env::var_os("RUSTC_LINKER") {
@@ -69,5 +73,7 @@ fn compile(target: &str, image: &Path) -> Result<(), String> {
     Err(errors.lines().find(|line| line.contains("error")).unwrap_or("rustc failed").to_string())
 }
 
-/// One segment less, and no notes: it is started for every tree.
+/// No segment that it does not need, and no notes: it is started for every tree.
 const LINKER: &str = "-Wl,--build-id=none,-z,noseparate-code,-z,norelro,--gc-sections,--no-eh-frame-hdr";
+/// All in one segment.
+const LAYOUT: &str = "-Wl,-T,src/guard/layout.ld";

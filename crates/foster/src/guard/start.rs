@@ -7,7 +7,7 @@
 
 use core::cell::Cell;
 use core::ffi::{CStr, c_char, c_void};
-use core::mem::{MaybeUninit, size_of_val};
+use core::mem::size_of_val;
 use core::ptr;
 
 use super::hold::{self, Hold};
@@ -176,11 +176,9 @@ fn clone_leader(start: &Start, words: &Words) -> Result<(Leader, bool), (Step, R
         let report = Report::default();
         let plan = Plan { start, words, join, report: &report };
         let mut pidfd = -1;
-        // SAFETY: one leader is started at a time, and nobody else uses the stack.
-        let stack = unsafe { &mut *STACK.0.get() };
         let given = ptr::from_ref(&plan).cast::<c_void>();
         // SAFETY: `leader` makes only system calls.
-        let pid = unsafe { sys::vfork(leader, given, stack, cgroup, &mut pidfd) };
+        let pid = unsafe { sys::vfork(leader, given, cgroup, &mut pidfd) };
         if pid < 0 {
             if cgroup.is_some() && matches!(pid, sys::ENOSYS | sys::EPERM) {
                 // An old kernel, or a filter such as Docker's.
@@ -392,11 +390,3 @@ fn close_these(first: u32, last: u32) {
         }
     }
 }
-
-/// Enough for a handful of frames that call the kernel.
-struct Stack(core::cell::UnsafeCell<[MaybeUninit<u128>; 1024]>);
-
-// SAFETY: a guard has one thread.
-unsafe impl Sync for Stack {}
-
-static STACK: Stack = Stack(core::cell::UnsafeCell::new([MaybeUninit::uninit(); 1024]));

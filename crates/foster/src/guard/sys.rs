@@ -6,7 +6,7 @@
 
 use core::arch::asm;
 use core::ffi::{CStr, c_char, c_void};
-use core::mem::{MaybeUninit, size_of};
+use core::mem::size_of;
 use core::ptr;
 
 /// A descriptor by its number; −1 is none.
@@ -78,17 +78,37 @@ unsafe fn call(number: usize, args: [usize; 6]) -> Ret {
     result
 }
 
-/// Makes a child on a stack of its own, which calls `entry` and never returns. `args` are those of the system call.
+/// Makes a child that calls `entry` and never returns, on the stack below ours. `args` are those of the system call;
+/// what the stack begins at is put where that call wants it: to `clone3` at `stack`, with its size of [`BORROWED`], to
+/// `clone` as the second argument.
 ///
 /// # Safety
 ///
-/// As for `clone(2)` with these flags; the stack they name is nobody else's.
+/// As for `clone(2)` with these flags, of which one is `CLONE_VFORK`: we sleep while the child is on our stack. And no
+/// signal is handled meanwhile.
 #[cfg(target_arch = "x86_64")]
-unsafe fn call_clone(number: usize, args: [usize; 5], entry: Entry, given: *const c_void) -> Ret {
+unsafe fn call_clone(
+    number: usize,
+    args: [usize; 5],
+    stack: Option<&mut u64>,
+    entry: Entry,
+    given: *const c_void,
+) -> Ret {
     let result;
-    // SAFETY: the caller's. The child begins behind the system call on its own stack, and does not come back.
+    // SAFETY: the caller's. The child begins behind the system call and does not come back; what it writes is below all
+    // that is ours, the red zone too.
     unsafe {
         asm!(
+            "lea rcx, [rsp - 128]",
+            "and rcx, -16",
+            "test r14, r14",
+            "jz 3f",
+            "sub rcx, {borrowed}",
+            "mov [r14], rcx",
+            "jmp 4f",
+            "3:",
+            "mov rsi, rcx",
+            "4:",
             "syscall",
             "test rax, rax",
             "jnz 2f",
@@ -97,9 +117,11 @@ unsafe fn call_clone(number: usize, args: [usize; 5], entry: Entry, given: *cons
             "call r12",
             "ud2",
             "2:",
+            borrowed = const BORROWED,
             inlateout("rax") number => result,
-            in("rdi") args[0], in("rsi") args[1], in("rdx") args[2], in("r10") args[3], in("r8") args[4],
-            in("r12") entry, in("r13") given,
+            inlateout("rsi") args[1] => _,
+            in("rdi") args[0], in("rdx") args[2], in("r10") args[3], in("r8") args[4],
+            in("r12") entry, in("r13") given, in("r14") stack.map_or(ptr::null_mut(), ptr::from_mut),
             lateout("rcx") _, lateout("r11") _,
         );
     }
@@ -110,13 +132,29 @@ unsafe fn call_clone(number: usize, args: [usize; 5], entry: Entry, given: *cons
 ///
 /// # Safety
 ///
-/// As for `clone(2)` with these flags; the stack they name is nobody else's.
+/// As for `clone(2)` with these flags, of which one is `CLONE_VFORK`: we sleep while the child is on our stack. And no
+/// signal is handled meanwhile.
 #[cfg(target_arch = "aarch64")]
-unsafe fn call_clone(number: usize, args: [usize; 5], entry: Entry, given: *const c_void) -> Ret {
+unsafe fn call_clone(
+    number: usize,
+    args: [usize; 5],
+    stack: Option<&mut u64>,
+    entry: Entry,
+    given: *const c_void,
+) -> Ret {
     let result;
-    // SAFETY: the caller's. The child begins behind the system call on its own stack, and does not come back.
+    // SAFETY: the caller's. The child begins behind the system call and does not come back; what it writes is below all
+    // that is ours.
     unsafe {
         asm!(
+            "sub x9, sp, #128",
+            "cbz x23, 3f",
+            "sub x9, x9, #{borrowed}",
+            "str x9, [x23]",
+            "b 4f",
+            "3:",
+            "mov x1, x9",
+            "4:",
             "svc 0",
             "cbnz x0, 2f",
             "mov x29, xzr",
@@ -125,15 +163,20 @@ unsafe fn call_clone(number: usize, args: [usize; 5], entry: Entry, given: *cons
             "blr x21",
             "brk 1",
             "2:",
+            borrowed = const BORROWED,
             in("x8") number,
             inlateout("x0") args[0] => result,
-            in("x1") args[1], in("x2") args[2], in("x3") args[3], in("x4") args[4],
-            in("x21") entry, in("x22") given,
-            lateout("x30") _,
+            inlateout("x1") args[1] => _,
+            in("x2") args[2], in("x3") args[3], in("x4") args[4],
+            in("x21") entry, in("x22") given, in("x23") stack.map_or(ptr::null_mut(), ptr::from_mut),
+            lateout("x9") _, lateout("x30") _,
         );
     }
     result
 }
+
+/// What a child may use of our stack, for the kernel's account.
+const BORROWED: u64 = 64 * 1024;
 
 /// Where the child of a clone begins.
 pub(crate) type Entry = unsafe extern "C" fn(*const c_void) -> !;
@@ -498,38 +541,33 @@ struct CloneArgs {
     cgroup: u64,
 }
 
-/// A child that borrows our memory until it executes or exits, while we sleep; it begins in `cgroup`, if one is given,
-/// for which the kernel must know `clone3`.
+/// A child that borrows our memory, the stack below ours too, until it executes or exits, while we sleep; it begins in
+/// `cgroup`, if one is given, for which the kernel must know `clone3`.
 ///
 /// # Safety
 ///
-/// `entry` does nothing that a child in borrowed memory may not do; the stack is nobody else's.
-pub(crate) unsafe fn vfork(
-    entry: Entry,
-    given: *const c_void,
-    stack: &mut [MaybeUninit<u128>],
-    cgroup: Option<Fd>,
-    pidfd: &mut Fd,
-) -> Ret {
+/// `entry` does nothing that a child in borrowed memory may not do, and this thread blocks all signals.
+pub(crate) unsafe fn vfork(entry: Entry, given: *const c_void, cgroup: Option<Fd>, pidfd: &mut Fd) -> Ret {
     let flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD;
     let pidfd = ptr::from_mut(pidfd) as usize;
-    let args = CloneArgs {
-        flags: flags as u64 | if cgroup.is_some() { CLONE_INTO_CGROUP } else { 0 },
+    let Some(cgroup) = cgroup else {
+        // SAFETY: the caller's. The order of the last two differs by architecture; both are 0.
+        return unsafe {
+            call_clone(number::CLONE, [flags | SIGCHLD as usize, 0, pidfd, 0, 0], None, entry, given)
+        };
+    };
+    let mut args = CloneArgs {
+        flags: flags as u64 | CLONE_INTO_CGROUP,
         pidfd: pidfd as u64,
         exit_signal: SIGCHLD as u64,
-        stack: stack.as_mut_ptr() as u64,
-        stack_size: size_of_val(stack) as u64,
-        cgroup: u64::from(cgroup.unwrap_or(0).cast_unsigned()),
+        stack_size: BORROWED,
+        cgroup: u64::from(cgroup.cast_unsigned()),
         ..CloneArgs::default()
     };
-    if cgroup.is_some() {
-        let args = [&raw const args as usize, size_of::<CloneArgs>(), 0, 0, 0];
-        // SAFETY: the caller's, and the arguments live until the child has gone its own way.
-        return unsafe { call_clone(CLONE3, args, entry, given) };
-    }
-    let top = stack.as_mut_ptr_range().end as usize;
-    // SAFETY: as above. The order of the last two differs by architecture; both are 0.
-    unsafe { call_clone(number::CLONE, [flags | SIGCHLD as usize, top, pidfd, 0, 0], entry, given) }
+    let place = ptr::from_mut(&mut args);
+    let given_to_clone = [place as usize, size_of::<CloneArgs>(), 0, 0, 0];
+    // SAFETY: the caller's, and the arguments live until the child has gone its own way.
+    unsafe { call_clone(CLONE3, given_to_clone, Some(&mut (*place).stack), entry, given) }
 }
 
 /// The version of Landlock, or an error.
