@@ -359,12 +359,13 @@ impl Link {
     pub(crate) fn wait_for_start(&self, guard: &Watch) -> Came {
         let pause = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
         loop {
+            // First of all sleep: a guard has never said anything yet.
+            if poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&pause)) == Ok(0) {
+                _ = guard.signal(Signal::CONT);
+                continue;
+            }
             match self.next() {
-                Came::Nothing => {
-                    if poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&pause)) == Ok(0) {
-                        _ = guard.signal(Signal::CONT);
-                    }
-                }
+                Came::Nothing => {}
                 came => return came,
             }
         }

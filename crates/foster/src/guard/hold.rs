@@ -5,7 +5,7 @@
 //! `unsafe` only for the leaf's path, one of the strings that the guard was started with.
 #![expect(unsafe_code, reason = "one string by its address")]
 
-use core::ffi::c_char;
+use core::ffi::{CStr, c_char};
 use core::mem::size_of_val;
 
 use super::start::LockedIn;
@@ -36,6 +36,8 @@ pub(crate) struct Hold {
     pub(crate) children: Fd,
     pub(crate) locked_in: Option<LockedIn>,
     pub(crate) is_init: bool,
+    /// Our own number.
+    pub(crate) pid: i32,
     /// The tree has a terminal of its own.
     pub(crate) has_terminal: bool,
     pub(crate) leader: i32,
@@ -49,6 +51,8 @@ pub(crate) struct Hold {
     pub(crate) rounds: u32,
     /// The leader's end, which the host had no room for yet.
     pub(crate) owed: Option<Exited>,
+    /// The host knows that nothing is left, by the leader's end.
+    pub(crate) told_alone: bool,
     /// How often nothing has changed although it should.
     pub(crate) turns: u32,
 }
@@ -86,6 +90,7 @@ impl Hold {
             children: -1,
             locked_in,
             is_init: has(wire::PID_NAMESPACE),
+            pid: sys::getpid(),
             has_terminal: start.group == wire::OWN_TERMINAL,
             leader: 0,
             leader_pidfd: -1,
@@ -96,6 +101,7 @@ impl Hold {
             kill_at: 0,
             rounds: 0,
             owed: None,
+            told_alone: false,
             turns: 0,
         }
     }
@@ -140,26 +146,24 @@ impl Hold {
         if self.is_freezer {
             self.leaf_kill = sys::int_of(sys::open(self.leaf, c"freezer.state", true));
         }
-        if shows_our_namespace() {
-            self.children = sys::int_of(sys::open(sys::HERE, c"/proc/thread-self/children", false));
-        }
+        self.children = open_children(self.pid);
     }
 
     /// Until nothing is left of the tree; then the guard ends.
     pub(crate) fn until_empty(mut self) -> ! {
         loop {
             // Never until nobody is dead any more: with rabbits somebody always is.
-            let more = self.reap();
-            self.listen();
-            let now = sys::now();
-            if self.ending && now >= self.kill_at {
-                self.kill_all();
-                self.kill_at = self.next_kill(now);
+            let children = self.reap();
+            if self.ending {
+                let now = sys::now();
+                if now >= self.kill_at {
+                    self.kill_all();
+                    self.kill_at = self.next_kill(now);
+                }
             }
             self.pay();
-            let anybody = sys::wait(0, sys::WEXITED | sys::WNOHANG | sys::WALL | sys::WNOWAIT);
-            let childless = anybody.is_err_and(|error| error == sys::ECHILD);
-            if childless && self.leaf_is_empty() && self.tell(FromGuard::Empty) {
+            let childless = children == Children::None;
+            if childless && (self.told_alone || self.leaf_is_empty() && self.tell(FromGuard::Empty)) {
                 self.end();
             }
             self.turns = if childless || self.owed.is_some() { self.turns.saturating_add(1) } else { 0 };
@@ -169,7 +173,7 @@ impl Hold {
                 (Some(look), Some(kill)) => Some(look.min(kill)),
                 (look, kill) => look.or(kill),
             };
-            self.sleep(if more { Some(0) } else { pause });
+            self.sleep(if children == Children::MayBeDead { Some(0) } else { pause });
         }
     }
 
@@ -209,12 +213,12 @@ impl Hold {
         if sys::poll(&mut fds, microseconds) < 0 {
             return;
         }
-        let [_, supervisor, bell, other_bell, signals, outer] = fds.map(|fd| fd.revents != 0);
+        let [said, supervisor, bell, other_bell, signals, outer] = fds.map(|fd| fd.revents != 0);
         // Which child, waitid tells.
         if signals && sys::drain(self.signals) {
             self.hung_up();
         }
-        if supervisor || bell || other_bell || outer {
+        if said || supervisor || bell || other_bell || outer {
             // First what the host said before that: it may have detached, and ended at once.
             self.listen();
         }
@@ -280,33 +284,32 @@ impl Hold {
         }
     }
 
-    /// Reaps who is dead, and tells what has become of the leader. Says whether there may be more.
-    fn reap(&mut self) -> bool {
-        let changes = sys::WSTOPPED | sys::WCONTINUED | sys::WNOHANG;
-        while self.leader_lives
-            && let Ok(Some(change)) = sys::wait(self.leader, changes)
-        {
-            self.tell(match change.code {
-                CLD_CONTINUED => FromGuard::Continued,
-                _ => FromGuard::Stopped { signal: change.status },
-            });
-        }
+    /// Reaps who is dead, and tells what has become of the leader.
+    fn reap(&mut self) -> Children {
+        let changes = sys::WEXITED | sys::WSTOPPED | sys::WCONTINUED;
         let mut leader = None;
-        let mut end = None;
+        let mut children = Children::MayBeDead;
         for _ in 0..BATCH {
-            match sys::wait(0, sys::WEXITED | sys::WNOHANG | sys::WALL) {
-                Ok(Some(dead)) if dead.pid == self.leader && self.leader_lives => {
-                    self.leader_lives = false;
-                    leader = Some(dead);
-                }
-                Ok(Some(_)) => {}
+            let changed = match sys::wait(0, changes | sys::WNOHANG | sys::WALL) {
+                Ok(Some(changed)) => changed,
                 Ok(None) => {
-                    end = Some(false);
+                    children = Children::Live;
                     break;
                 }
                 Err(error) => {
-                    end = Some(error == sys::ECHILD);
+                    children = if error == sys::ECHILD { Children::None } else { Children::Live };
                     break;
+                }
+            };
+            if changed.pid != self.leader || !self.leader_lives {
+                continue;
+            }
+            match changed.code {
+                CLD_CONTINUED => _ = self.tell(FromGuard::Continued),
+                CLD_STOPPED | CLD_TRAPPED => _ = self.tell(FromGuard::Stopped { signal: changed.status }),
+                _ => {
+                    self.leader_lives = false;
+                    leader = Some(changed);
                 }
             }
         }
@@ -315,10 +318,10 @@ impl Hold {
                 twin.note_leader_reaped();
             }
             // Whether it was the last is told with its end, so that nobody has to wait for that.
-            self.owed = Some(exited(dead, end == Some(true) && self.leaf_is_empty()));
-            self.pay();
+            let alone = children == Children::None && self.leaf_is_empty();
+            self.owed = Some(exited(dead, alone));
         }
-        end.is_none()
+        children
     }
 
     /// Tells the leader's end, now or when there is room for it.
@@ -327,6 +330,7 @@ impl Hold {
             && self.tell(FromGuard::Exited(exited))
         {
             self.owed = None;
+            self.told_alone = exited.alone;
         }
     }
 
@@ -350,7 +354,7 @@ impl Hold {
             sys::write(self.leaf_kill, b"THAWED");
         }
         // The interlock: «everybody» is who is in our domain, or in our namespace, and nobody else.
-        if self.locked_in.is_some() || self.is_init && sys::getpid() == 1 {
+        if self.locked_in.is_some() || self.is_init && self.pid == 1 {
             sys::kill(-1, sys::SIGKILL);
         }
         each_number(self.children, |child| _ = sys::kill(child, sys::SIGKILL));
@@ -412,7 +416,20 @@ impl Hold {
     }
 }
 
+const CLD_TRAPPED: i32 = 4;
+const CLD_STOPPED: i32 = 5;
 const CLD_CONTINUED: i32 = 6;
+
+/// What the last look at them has shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Children {
+    /// Nobody is left: who has no child has no descendant, since they would come to us.
+    None,
+    /// There is somebody, and nothing to tell of them.
+    Live,
+    /// There may be more who are dead.
+    MayBeDead,
+}
 
 fn exited(dead: Waited, alone: bool) -> Exited {
     Exited {
@@ -425,23 +442,32 @@ fn exited(dead: Waited, alone: bool) -> Exited {
     }
 }
 
-/// Whether a descriptor has something to say: a pidfd, that its process is dead.
-pub(crate) fn is_ready(fd: Fd) -> bool {
-    fd >= 0 && sys::poll(&mut [PollFd { fd, events: sys::POLLIN, revents: 0 }], Some(0)) > 0
+/// Whether one of these descriptors has something to say: a pidfd, that its process is dead.
+pub(crate) fn any_is_ready(fds: [Fd; 3]) -> bool {
+    // A negative number is passed over.
+    let mut fds = fds.map(|fd| PollFd { fd, events: sys::POLLIN, revents: 0 });
+    sys::poll(&mut fds, Some(0)) > 0
 }
 
-/// Whether `/proc` counts as we do. In another namespace's the numbers of our children are somebody else's.
-fn shows_our_namespace() -> bool {
-    let mut text = [0; 16];
-    let n = usize::try_from(sys::read_link(c"/proc/self", &mut text)).unwrap_or(0);
-    let mut number = 0_i32;
-    for digit in text.iter().take(n) {
-        if !digit.is_ascii_digit() {
-            return false;
-        }
-        number = number.wrapping_mul(10).wrapping_add(i32::from(digit - b'0'));
+/// The list of our own children, where `/proc` counts as we do: in another namespace's «self» has another number, and
+/// its thread is not found by ours.
+fn open_children(pid: i32) -> Fd {
+    const ROOM: usize = 10;
+    let mut path = *b"/proc/self/task/0123456789/children\0";
+    let mut digits = [0; ROOM];
+    let mut rest = pid.cast_unsigned();
+    let mut len = 0;
+    while len == 0 || rest > 0 && len < ROOM {
+        digits[len] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        len += 1;
     }
-    number == sys::getpid()
+    let tail = *b"/children\0";
+    let number = digits.iter().take(len).rev();
+    for (place, byte) in path[16..].iter_mut().zip(number.chain(&tail)) {
+        *place = *byte;
+    }
+    CStr::from_bytes_until_nul(&path).map_or(-1, |path| sys::int_of(sys::open(sys::HERE, path, false)))
 }
 
 /// The numbers in a file that the kernel writes anew each time.

@@ -64,7 +64,7 @@ fn prepare(socket: Fd, start: &Start, leaf_path: *const c_char) -> Result<Hold, 
         sys::close_on_exec(fd);
     }
     // Dead already; or no such descriptors, and then its death would never be seen.
-    if [start.supervisor, start.bells[0], start.bells[1]].into_iter().any(hold::is_ready) {
+    if hold::any_is_ready([start.supervisor, start.bells[0], start.bells[1]]) {
         sys::exit(1);
     }
     let guards_namespace = has(wire::PID_NAMESPACE);
@@ -153,7 +153,7 @@ fn started(mut hold: Hold, start: &Start, words: &Words) -> ! {
     unsafe { sys::chdir(c"/".as_ptr()) };
     // In its namespace a leader's number is not the host's: there the host asks the pidfd.
     let here = |pid: i32| if hold.is_init { 0 } else { pid.cast_unsigned() };
-    let started = FromGuard::Started { pid: here(leader.pid), guard: here(sys::getpid()), joined };
+    let started = FromGuard::Started { pid: here(leader.pid), guard: here(hold.pid), joined };
     sys::send(socket, &started.encode(), Some(leader.pidfd));
     if hold.is_init {
         // The host asks the pidfd for the number, which it has as long as we do not reap.

@@ -215,6 +215,10 @@ pub(crate) fn read(fd: Fd, into: &mut [u8]) -> Ret {
     call!(number::READ, int(fd), address(into.as_mut_ptr()), into.len())
 }
 
+fn read_words(fd: Fd, into: &mut [i32]) -> Ret {
+    call!(number::READ, int(fd), address(into.as_mut_ptr()), size_of_val(into))
+}
+
 pub(crate) fn write(fd: Fd, bytes: &[u8]) -> Ret {
     call!(number::WRITE, int(fd), address(bytes.as_ptr()), bytes.len())
 }
@@ -259,10 +263,6 @@ pub(crate) unsafe fn remove_directory(path: *const c_char) -> Ret {
 /// `path` is a NUL-terminated string.
 pub(crate) unsafe fn chdir(path: *const c_char) -> Ret {
     call!(number::CHDIR, address(path))
-}
-
-pub(crate) fn read_link(path: &CStr, into: &mut [u8]) -> Ret {
-    call!(number::READLINKAT, int(HERE), address(path.as_ptr()), address(into.as_mut_ptr()), into.len())
 }
 
 pub(crate) fn getpid() -> i32 {
@@ -357,14 +357,13 @@ pub(crate) fn child_signals(hang_ups: bool) -> Ret {
 /// Takes all signals that are there from such a descriptor. Says whether the kernel told of a hang-up.
 pub(crate) fn drain(signals: Fd) -> bool {
     const SI_KERNEL: i32 = 0x80;
-    let mut hung_up = false;
-    let mut info = [0; 128];
-    while read(signals, &mut info) > 0 {
-        // struct signalfd_siginfo: signo, errno, code.
-        let word = |at: usize| i32::from_ne_bytes([info[at], info[at + 1], info[at + 2], info[at + 3]]);
-        hung_up |= word(0) == SIGHUP && word(8) == SI_KERNEL;
-    }
-    hung_up
+    // Each of the two is pending once at most; `struct signalfd_siginfo`: signo, errno, code.
+    let mut infos = [[0_i32; 32]; 2];
+    let n = usize::try_from(read_words(signals, infos.as_flattened_mut())).unwrap_or(0);
+    infos
+        .iter()
+        .take(n / size_of::<[i32; 32]>())
+        .any(|[signal, _, code, ..]| *signal == SIGHUP && *code == SI_KERNEL)
 }
 
 #[repr(C)]

@@ -15,7 +15,7 @@ use rustix::process::{Pid, getgid, getuid};
 use super::vfork::{fork, vfork};
 use super::{Failed, Ready};
 use crate::guard::wire::{self, FromGuard, Start, Step, Strings, ToGuard};
-use crate::guard::{self, Came, Image, Images, Lifeline, Link, above_2, sys};
+use crate::guard::{self, Came, Image, Images, Lifeline, Link, sys};
 use crate::tree::guarded::{Guarded, Parts};
 use crate::tree::strategy::{Refused, Strategy};
 use crate::tree::{Tree, choice};
@@ -145,8 +145,6 @@ impl Strategy {
 fn launch(ready: &Ready<'_>, strategy: &Strategy, extra: u64, image: &Image) -> Result<Launched, Failed> {
     let lifeline = Lifeline::get().map_err(Failed::Os)?;
     let (ours, theirs) = guard::link().map_err(Failed::Os)?;
-    let leaf = strategy.leaf().map(|leaf| leaf.dir().try_clone_to_owned().and_then(above_2));
-    let leaf = leaf.transpose().map_err(Failed::Os)?;
     let leaf_path = strategy.leaf().and_then(|leaf| CString::new(leaf.path().as_os_str().as_bytes()).ok());
     let number = |descriptor: Option<&OwnedFd>| descriptor.map_or(-1, AsRawFd::as_raw_fd);
     let bells = lifeline.bells.each_ref().map(|bell| number(bell.as_ref()));
@@ -177,7 +175,8 @@ fn launch(ready: &Ready<'_>, strategy: &Strategy, extra: u64, image: &Image) -> 
         },
         supervisor: lifeline.us.as_raw_fd(),
         bells,
-        leaf: number(leaf.as_ref()),
+        // Its number is above 2, as every descriptor's that is handed on.
+        leaf: strategy.leaf().map_or(-1, |leaf| leaf.dir().as_raw_fd()),
         terminal: ready.terminal(),
     };
     let mut strings: Vec<*const c_char> =

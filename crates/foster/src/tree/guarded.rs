@@ -45,6 +45,8 @@ pub(crate) struct Guarded {
     lost: bool,
     reaped: bool,
     detached: bool,
+    /// The leaf was removed, or that was tried.
+    gave_back: bool,
 }
 
 impl Guarded {
@@ -57,6 +59,7 @@ impl Guarded {
             lost: false,
             reaped: false,
             detached: false,
+            gave_back: false,
         }
     }
 
@@ -114,6 +117,15 @@ impl Guarded {
     fn each_descendant(&self, signal: Signal, fits: impl Fn(&proc::Process) -> bool) -> io::Result<()> {
         let pids: Vec<u32> = self.descendants().iter().map(|process| process.pid).collect();
         signal_each(&pids, signal, fits)
+    }
+
+    /// The tree is gone. Once: somebody else's process in it is a later sweep's business.
+    fn remove_leaf(&mut self) {
+        if !std::mem::replace(&mut self.gave_back, true)
+            && let Some(leaf) = self.parts.strategy.leaf()
+        {
+            leaf.remove();
+        }
     }
 
     fn nobody_is_seen(&self) -> bool {
@@ -289,11 +301,17 @@ impl Tree for Guarded {
         if !self.empty && !self.lost {
             return false;
         }
-        // It has nothing left to do; and one that somebody stopped would not end. Of a twin the outer guard goes last:
-        // it waits for the inner one.
-        let last_word = if self.parts.twin { Signal::CONT } else { Signal::KILL };
-        _ = self.parts.guard.signal(last_word);
+        if self.empty {
+            // While the guard ends.
+            self.remove_leaf();
+        }
         self.reaped = self.parts.guard.ended(Collect::Reap).is_some();
+        if !self.reaped {
+            // It has nothing left to do; and one that somebody stopped would not end. Of a twin the outer guard goes
+            // last: it waits for the inner one.
+            let last_word = if self.parts.twin { Signal::CONT } else { Signal::KILL };
+            _ = self.parts.guard.signal(last_word);
+        }
         self.reaped
     }
 
@@ -325,7 +343,7 @@ impl Drop for Guarded {
     /// A tree that was left alone keeps its leaf; its guard removes it.
     fn drop(&mut self) {
         if self.reaped {
-            std::mem::replace(&mut self.parts.strategy, Strategy::Subreaper).discard();
+            self.remove_leaf();
         }
     }
 }

@@ -10,7 +10,7 @@
 //! A fork of ours without an exec holds the lock too: then the leaf is swept later, which harms nobody.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process;
@@ -160,7 +160,7 @@ impl Leaf {
     }
 
     /// Removes it and what was made below it. `false`: somebody is in it, and the next sweep may have more luck.
-    pub(crate) fn remove(self) -> bool {
+    pub(crate) fn remove(&self) -> bool {
         const RETRIES: u32 = 4;
         for retry in 0..=RETRIES {
             match rustix::fs::rmdir(&self.path) {
@@ -267,10 +267,21 @@ pub(super) fn open_file(dir: BorrowedFd<'_>, file: &str, flags: OFlags) -> Resul
 
 /// What a file of the cgroup's says.
 pub(super) fn read_file(dir: BorrowedFd<'_>, file: &str) -> Result<String, Errno> {
-    let mut text = String::new();
-    match open_file(dir, file, OFlags::RDONLY)?.read_to_string(&mut text) {
-        Ok(_) => Ok(text),
-        Err(error) => Err(Errno::from_io_error(&error).unwrap_or(Errno::IO)),
+    String::from_utf8(read_to_end(open_file(dir, file, OFlags::RDONLY)?)?).map_err(|_| Errno::IO)
+}
+
+/// What the kernel writes when it is read. std would ask for a size, which such files have not, and read them in small
+/// pieces.
+fn read_to_end(file: impl AsFd) -> Result<Vec<u8>, Errno> {
+    const PIECE: usize = 4096;
+    let mut text = Vec::new();
+    loop {
+        text.reserve(PIECE);
+        match rustix::io::read(&file, rustix::buffer::spare_capacity(&mut text)) {
+            Ok(0) => return Ok(text),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
     }
 }
 

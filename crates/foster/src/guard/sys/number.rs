@@ -30,7 +30,6 @@ mod here {
     pub(in super::super) const WAITID: usize = 247;
     pub(in super::super) const OPENAT: usize = 257;
     pub(in super::super) const UNLINKAT: usize = 263;
-    pub(in super::super) const READLINKAT: usize = 267;
     pub(in super::super) const PPOLL: usize = 271;
     pub(in super::super) const SIGNALFD4: usize = 289;
 }
@@ -48,7 +47,6 @@ mod here {
     pub(in super::super) const WRITE: usize = 64;
     pub(in super::super) const PPOLL: usize = 73;
     pub(in super::super) const SIGNALFD4: usize = 74;
-    pub(in super::super) const READLINKAT: usize = 78;
     pub(in super::super) const EXIT_GROUP: usize = 94;
     pub(in super::super) const WAITID: usize = 95;
     pub(in super::super) const CLOCK_GETTIME: usize = 113;

@@ -1,12 +1,12 @@
 //! Where our own cgroup is: its path from `/proc/PID/cgroup`, and the mount that shows it from `/proc/PID/mountinfo`.
 
 use std::ffi::OsString;
-use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{Kind, Refused};
@@ -55,10 +55,9 @@ pub(super) fn forget(kind: Kind) {
 }
 
 fn read(kind: Kind, file: &str) -> Result<Vec<u8>, Refused> {
-    fs::read(file).map_err(|error| {
-        let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
-        Refused::of(kind, format!("read {file}"), errno)
-    })
+    rustix::fs::open(file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .and_then(super::read_to_end)
+        .map_err(|errno| Refused::of(kind, format!("read {file}"), errno))
 }
 
 fn not_mounted(kind: Kind) -> Refused {

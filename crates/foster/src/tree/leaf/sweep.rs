@@ -59,7 +59,7 @@ pub(super) fn sweep_in(own: &Place, dir: &Path, young: Duration, patience: Durat
     let leaves = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_leaf));
     // Ours is nobody's if the one who started us is dead. We live in it nonetheless.
     let others = leaves.map(|entry| entry.path()).filter(|path| !own.path.starts_with(path));
-    others.filter_map(|path| end(take(own.kind, path, young)?, until)).collect()
+    others.filter_map(|path| end(&take(own.kind, path, young)?, until)).collect()
 }
 
 /// `foster.PID.START.N`. A service or slice of that name is not ours.
@@ -84,14 +84,14 @@ fn take(kind: Kind, path: PathBuf, young: Duration) -> Option<Leaf> {
 }
 
 /// Ends who is in it and removes it. `None`: it stays as it is.
-fn end(leaf: Leaf, until: Instant) -> Option<Swept> {
+fn end(leaf: &Leaf, until: Instant) -> Option<Swept> {
     let path = leaf.path().to_path_buf();
     let killed = if leaf.is_empty() { Vec::new() } else { leaf.members() };
     if !leaf.is_empty() {
         if leaf.is_left_alone() {
             return None;
         }
-        end_members(&leaf, until);
+        end_members(leaf, until);
     }
     let removed = leaf.remove();
     Some(Swept { path, killed, removed })

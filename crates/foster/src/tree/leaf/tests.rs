@@ -1,6 +1,6 @@
 //! With real cgroups, each test's leaves in a cgroup of its own, so that no test sweeps another's.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
