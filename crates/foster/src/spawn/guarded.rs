@@ -37,7 +37,7 @@ pub(super) fn start(
                 let no_new_privs = ready.command.no_new_privs;
                 let (tried, strategy) = (tried.to_vec(), strategy);
                 return Ok(Box::new(Guarded::new(Parts {
-                    link,
+                    link: Some(link),
                     guard,
                     guard_pid,
                     holder,

@@ -17,7 +17,8 @@ use crate::{Contained, Guard, Proof, Signal, Tried};
 /// What a spawn hands over.
 #[derive(Debug)]
 pub(crate) struct Parts {
-    pub(crate) link: Link,
+    /// `None` once the guard has nothing more to say.
+    pub(crate) link: Option<Link>,
     /// Our child: of a twin the outer guard.
     pub(crate) guard: Watch,
     pub(crate) guard_pid: u32,
@@ -85,6 +86,10 @@ impl Guarded {
             FromGuard::Started { .. } | FromGuard::Refused { .. } => {}
         }
         None
+    }
+
+    fn tell(&self, order: ToGuard) -> io::Result<()> {
+        self.parts.link.as_ref().map_or(Ok(()), |link| link.send(order))
     }
 
     fn descendants(&self) -> Vec<proc::Process> {
@@ -155,13 +160,14 @@ impl Tree for Guarded {
     }
 
     fn watched(&self) -> Vec<BorrowedFd<'_>> {
-        vec![self.parts.link.as_fd(), self.parts.guard.as_fd(), self.parts.pidfd.as_fd()]
+        let link = self.parts.link.as_ref().map(AsFd::as_fd);
+        link.into_iter().chain([self.parts.guard.as_fd(), self.parts.pidfd.as_fd()]).collect()
     }
 
     fn hear(&mut self) -> Vec<Heard> {
         let mut heard = Vec::new();
-        while !self.lost && !self.empty {
-            match self.parts.link.next() {
+        while let Some(link) = self.parts.link.as_ref().filter(|_| !self.lost && !self.empty) {
+            match link.next() {
                 Came::News(news, _) => heard.extend(self.heard(news)),
                 Came::Nothing => break,
                 Came::End => {
@@ -169,6 +175,10 @@ impl Tree for Guarded {
                     heard.push(Heard::GuardLost);
                 }
             }
+        }
+        if self.empty {
+            // It has nothing more to say, and its end is told by its pidfd. Open, the link would wake us up before that.
+            self.parts.link = None;
         }
         if self.ended.is_none() && !self.lost && !self.empty && self.parts.pidfd.is_dead() {
             // The guard will say so in a moment; unless somebody has stopped it.
@@ -228,7 +238,7 @@ impl Tree for Guarded {
         // First from here, so that it has been sent when this returns.
         let group = self.signal_group(Signal::KILL);
         let leader = if self.ended.is_some() { Ok(()) } else { self.parts.pidfd.signal(Signal::KILL) };
-        let told = self.parts.link.send(ToGuard::Kill);
+        let told = self.tell(ToGuard::Kill);
         // One that somebody stopped hears nothing, and nobody else sees the tree's end.
         if !self.lost && !self.reaped {
             _ = self.parts.guard.signal(Signal::CONT);
@@ -259,7 +269,7 @@ impl Tree for Guarded {
         if let Some(leaf) = self.parts.strategy.leaf() {
             leaf.leave_alone();
         }
-        _ = self.parts.link.send(ToGuard::Detach);
+        _ = self.tell(ToGuard::Detach);
     }
 
     fn members(&self) -> Vec<u32> {
@@ -321,7 +331,7 @@ impl Tree for Guarded {
 
     fn discard(&mut self) {
         _ = self.kill();
-        while let Came::News(..) = self.parts.link.wait() {}
+        while let Some(Came::News(..)) = self.parts.link.as_ref().map(Link::wait) {}
         self.parts.guard.wait_dead();
         self.reaped = true;
     }
