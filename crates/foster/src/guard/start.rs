@@ -60,8 +60,11 @@ fn prepare(socket: Fd, start: &Start, leaf_path: *const c_char) -> Result<Hold, 
     if !has(wire::KEEP_DESCRIPTORS) {
         close_all_but(&own);
     }
-    for fd in own.into_iter().filter(|fd| *fd >= 0) {
-        sys::close_on_exec(fd);
+    // All of them at once where the kernel can (Linux 5.11) and they are all there is.
+    if has(wire::KEEP_DESCRIPTORS) || sys::close_range(3, u32::MAX, sys::CLOSE_ON_EXEC) < 0 {
+        for fd in own.into_iter().filter(|fd| *fd >= 0) {
+            sys::close_on_exec(fd);
+        }
     }
     // Dead already; or no such descriptors, and then its death would never be seen.
     if hold::any_is_ready([start.supervisor, start.bells[0], start.bells[1]]) {
@@ -148,7 +151,15 @@ fn started(mut hold: Hold, start: &Start, words: &Words) -> ! {
     // Out of the host's group, where a signal to the group would reach us too. Not before the leader, which may be
     // to stay there. Who leads a session is out already, and refused.
     sys::setpgid();
-    close_all_but_all_of(&hold);
+    if start.flags & wire::KEEP_DESCRIPTORS == 0 {
+        // What else the host had is closed.
+        close_these(0, 2);
+        if start.terminal >= 0 {
+            sys::close(start.terminal);
+        }
+    } else {
+        close_all_but_all_of(&hold);
+    }
     // SAFETY: a string constant.
     unsafe { sys::chdir(c"/".as_ptr()) };
     // In its namespace a leader's number is not the host's: there the host asks the pidfd.
@@ -383,7 +394,7 @@ fn close_between(first: u32, own: &[Fd]) {
 }
 
 fn close_these(first: u32, last: u32) {
-    if sys::close_range(first, last) < 0 {
+    if sys::close_range(first, last, 0) < 0 {
         // Before Linux 5.9, or forbidden by a filter.
         for fd in first..=last.min(65_535) {
             sys::close(fd.cast_signed());

@@ -232,9 +232,12 @@ pub(crate) fn rewind(fd: Fd) -> Ret {
     call!(number::LSEEK, int(fd), 0, 0)
 }
 
-pub(crate) fn close_range(first: u32, last: u32) -> Ret {
-    call!(CLOSE_RANGE, first as usize, last as usize, 0)
+pub(crate) fn close_range(first: u32, last: u32, flags: usize) -> Ret {
+    call!(CLOSE_RANGE, first as usize, last as usize, flags)
 }
+
+/// For [`close_range`]: only that they are closed when a program is executed.
+pub(crate) const CLOSE_ON_EXEC: usize = 4;
 
 pub(crate) fn close_on_exec(fd: Fd) -> Ret {
     const F_SETFD: usize = 2;
