@@ -4,7 +4,7 @@
 //! Whatever is not exactly one of these packets is none: a guard that reads such a thing takes its host for lost.
 
 /// Raised with every change of this file.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// The largest packet.
 pub(crate) const WORDS: usize = 20;
@@ -102,7 +102,7 @@ pub(crate) enum FromGuard {
     Continued,
     /// The leader is dead: `si_code` and `si_status` of waitid(2), what it used, and whether nothing else is left.
     Exited(Exited),
-    /// Nothing is left: no child, and where there is a leaf, nobody in it.
+    /// Nothing is left: no child, and where there is a leaf, nobody in it. Not said where the leader ended alone.
     Empty,
     /// One guard of a twin was killed; the other ends the tree.
     TwinLost,

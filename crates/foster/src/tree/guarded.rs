@@ -77,7 +77,6 @@ impl Guarded {
             FromGuard::Exited(exited) => {
                 self.stopped = None;
                 self.ended = Some(exited);
-                // It will say so again, but may be given back before.
                 self.empty = exited.alone;
             }
             FromGuard::Empty => self.empty = true,
