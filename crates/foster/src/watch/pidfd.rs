@@ -75,13 +75,15 @@ impl Pidfd {
         const PID: u64 = 1;
         // From Linux 6.13 on; before, `/proc` tells, in its own namespace's numbers.
         let pid = match self.info(PID) {
-            Some(info) => info.ids.first().copied(),
-            None if proc::is_ours() => {
+            Ok(info) => info.ids.first().copied(),
+            // Which `/proc` would take longer to say.
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => None,
+            Err(_) if proc::is_ours() => {
                 let info =
                     std::fs::read_to_string(format!("/proc/self/fdinfo/{}", self.0.as_raw_fd())).ok()?;
                 info.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok())
             }
-            None => None,
+            Err(_) => None,
         };
         pid.filter(|pid| *pid != 0)
     }
@@ -219,7 +221,7 @@ impl Pidfd {
     /// From Linux 6.15 on the pidfd remembers the status of a process that has been reaped.
     fn status_kept_by_kernel(&self) -> Status {
         const EXIT: u64 = 1 << 3;
-        let Some(info) = self.info(EXIT) else { return Status::Unknown };
+        let Ok(info) = self.info(EXIT) else { return Status::Unknown };
         let (code, signal) = ((info.exit_code >> 8) & 0xFF, info.exit_code & 0x7F);
         match Signal::from_number(signal) {
             Some(signal) => Status::Signaled { signal, core_dumped: info.exit_code & 0x80 != 0 },
@@ -227,13 +229,21 @@ impl Pidfd {
         }
     }
 
-    /// `PIDFD_GET_INFO` of linux/pidfd.h; `None` where the kernel does not tell what was asked for.
-    fn info(&self, asked: u64) -> Option<PidfdInfo> {
+    /// `PIDFD_GET_INFO` of linux/pidfd.h.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not tell what was asked for; or, with `ESRCH`, not any more: the process is dead and reaped.
+    fn info(&self, asked: u64) -> io::Result<PidfdInfo> {
         const GET_INFO: libc::Ioctl = 0xC040_FF0B_u32 as libc::Ioctl; // _IOWR(0xFF, 11, 64 bytes)
         let mut info = PidfdInfo { mask: asked, ..PidfdInfo::default() };
         // SAFETY: the number says 64 bytes, which is the structure's size, and the structure outlives the call.
         let told = unsafe { libc::ioctl(self.0.as_raw_fd(), GET_INFO, &raw mut info) };
-        (told == 0 && info.mask & asked == asked).then_some(info)
+        match told {
+            0 if info.mask & asked == asked => Ok(info),
+            0 => Err(io::ErrorKind::Unsupported.into()),
+            _ => Err(io::Error::last_os_error()),
+        }
     }
 }
 
