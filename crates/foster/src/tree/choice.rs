@@ -64,7 +64,7 @@ pub(crate) fn tried(mechanism: Mechanism, step: impl Into<String>, error: &io::E
         Mechanism::Landlock => landlock::hint(errno),
         Mechanism::PidNamespace => namespace::hint(errno),
         Mechanism::Subreaper => subreaper::hint(errno),
-        Mechanism::Cgroup => "delegate a cgroup: systemd-run --user --scope",
+        Mechanism::Cgroup => "delegate a cgroup: systemd-run --user --scope -p Delegate=yes",
         Mechanism::Freezer => "run as root, with the freezer of cgroup v1 mounted",
         Mechanism::Init => "be PID 1",
         Mechanism::ProcessGroup => "",

@@ -238,12 +238,9 @@ fn claim(kind: Kind, path: &Path) -> Result<Option<Leaf>, Refused> {
         Ok(false) => return Ok(None),
         Err(refused) => return Err(refused),
     }
-    // To bring processes below our cgroup takes the right to bring them into it.
-    match rustix::fs::openat(&dir, "../cgroup.procs", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
-        Ok(_) => Ok(Some(Leaf { kind, dir, path: path.to_path_buf() })),
-        Err(errno) if is_gone(errno) => Ok(None),
-        Err(errno) => Err(refused("write to cgroup.procs above", errno)),
-    }
+    // Whether we may bring processes from ours into one below it, which takes the right to bring them into ours, the
+    // leader's start will show.
+    Ok(Some(Leaf { kind, dir, path: path.to_path_buf() }))
 }
 
 /// Above the standard descriptors, whose numbers a guard has other uses for. A duplicate shares the lock.
