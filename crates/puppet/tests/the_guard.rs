@@ -22,6 +22,16 @@ fn its_program_is_small() {
     println!("the guard's program: {} bytes", program.len());
     assert!(program.len() < 16 * 1024, "{} bytes", program.len());
     assert!(program.starts_with(b"\x7fELF"));
+    assert_eq!(loaded_segments(program), 1, "each is mapped for every tree");
+}
+
+/// `elf(5)`, 64 bits, in our byte order.
+fn loaded_segments(program: &[u8]) -> usize {
+    const LOAD: [u8; 4] = 1_u32.to_ne_bytes();
+    let half = |at: usize| usize::from(u16::from_ne_bytes([program[at], program[at + 1]]));
+    // Where the table begins, whose upper half is 0; how large an entry is; how many there are.
+    let (table, size, count) = (half(32), half(54), half(56));
+    (0..count).filter(|entry| program[table + entry * size..].starts_with(&LOAD)).count()
 }
 
 #[test]
