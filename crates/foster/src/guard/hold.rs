@@ -137,16 +137,22 @@ impl Hold {
         ]
     }
 
-    /// Before the tree can have taken all descriptors.
-    pub(crate) fn open_what_ending_needs(&mut self) {
+    /// Before the tree can have taken all descriptors. An error says that they are lacking now; what is not there is
+    /// done without.
+    pub(crate) fn open_what_ending_needs(&mut self) -> Result<(), Ret> {
+        let lacking = |opened: Ret| match opened {
+            sys::EMFILE | sys::ENFILE | sys::ENOMEM => Err(opened),
+            opened => Ok(sys::int_of(opened)),
+        };
         if self.is_cgroup {
-            self.leaf_kill = sys::int_of(sys::open(self.leaf, c"cgroup.kill", true));
-            self.leaf_look = sys::int_of(sys::open(self.leaf, c"cgroup.events", false));
+            self.leaf_kill = lacking(sys::open(self.leaf, c"cgroup.kill", true))?;
+            self.leaf_look = lacking(sys::open(self.leaf, c"cgroup.events", false))?;
         }
         if self.is_freezer {
-            self.leaf_kill = sys::int_of(sys::open(self.leaf, c"freezer.state", true));
+            self.leaf_kill = lacking(sys::open(self.leaf, c"freezer.state", true))?;
         }
-        self.children = open_children(self.pid);
+        self.children = lacking(open_children(self.pid))?;
+        Ok(())
     }
 
     /// Until nothing is left of the tree; then the guard ends.
@@ -451,7 +457,7 @@ pub(crate) fn any_is_ready(fds: [Fd; 3]) -> bool {
 
 /// The list of our own children, where `/proc` counts as we do: in another namespace's «self» has another number, and
 /// its thread is not found by ours.
-fn open_children(pid: i32) -> Fd {
+fn open_children(pid: i32) -> Ret {
     const ROOM: usize = 10;
     let mut path = *b"/proc/self/task/0123456789/children\0";
     let mut digits = [0; ROOM];
@@ -467,7 +473,7 @@ fn open_children(pid: i32) -> Fd {
     for (place, byte) in path[16..].iter_mut().zip(number.chain(&tail)) {
         *place = *byte;
     }
-    CStr::from_bytes_until_nul(&path).map_or(-1, |path| sys::int_of(sys::open(sys::HERE, path, false)))
+    CStr::from_bytes_until_nul(&path).map_or(sys::ENOENT, |path| sys::open(sys::HERE, path, false))
 }
 
 /// The numbers in a file that the kernel writes anew each time.

@@ -97,7 +97,7 @@ fn prepare(socket: Fd, start: &Start, leaf_path: *const c_char) -> Result<Hold, 
     let mut hold = Hold::new(socket, start, leaf_path, locked_in);
     ok(Step::Guard, hold.watch_children())?;
     hold.join(twin);
-    hold.open_what_ending_needs();
+    hold.open_what_ending_needs().map_err(|error| (Step::Guard, error))?;
     if !hold.can_end_it() {
         return Err((Step::Contain, sys::ENODEV));
     }

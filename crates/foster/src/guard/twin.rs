@@ -82,7 +82,7 @@ fn watch(
     hold.watch_children();
     hold.leader_pidfd = inner;
     sys::setpgid();
-    hold.open_what_ending_needs();
+    _ = hold.open_what_ending_needs();
     super::start::close_all_but_all_of(&hold);
     // SAFETY: a string constant.
     unsafe { sys::chdir(c"/".as_ptr()) };

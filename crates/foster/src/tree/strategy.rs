@@ -102,7 +102,7 @@ impl Strategy {
             }
             Strategy::Landlock => "keep signals in a Landlock domain".to_string(),
             Strategy::Namespace(namespace) => namespace.doing().to_string(),
-            Strategy::Subreaper => "start a guard".to_string(),
+            Strategy::Subreaper => "read /proc/self/task/PID/children".to_string(),
         }
     }
 
