@@ -160,17 +160,17 @@ impl Hold {
         loop {
             // Never until nobody is dead any more: with rabbits somebody always is.
             let children = self.reap();
+            self.pay();
+            let childless = children == Children::None;
+            if childless && (self.told_alone || self.leaf_is_empty() && self.tell(FromGuard::Empty)) {
+                self.end();
+            }
             if self.ending {
                 let now = sys::now();
                 if now >= self.kill_at {
                     self.kill_all();
                     self.kill_at = self.next_kill(now);
                 }
-            }
-            self.pay();
-            let childless = children == Children::None;
-            if childless && (self.told_alone || self.leaf_is_empty() && self.tell(FromGuard::Empty)) {
-                self.end();
             }
             self.turns = if childless || self.owed.is_some() { self.turns.saturating_add(1) } else { 0 };
             let look = (self.turns > 0).then_some(if self.turns < WHILE { SOON } else { LATER });
