@@ -2,7 +2,7 @@
 //! no C library, and because in a copy of the host's process none of the host's may be run.
 //!
 //! `unsafe` because of that: two instructions for each architecture, and pointers that live as long as the call.
-#![expect(unsafe_code, reason = "system calls, and the child of a clone on a stack of its own")]
+#![expect(unsafe_code, reason = "system calls")]
 
 use core::arch::asm;
 use core::ffi::{CStr, c_char, c_void};
@@ -14,12 +14,14 @@ pub(crate) type Fd = i32;
 /// A result as the kernel gives it: the negated errno, or what was asked for.
 pub(crate) type Ret = isize;
 
+mod clone;
 mod number;
+
+pub(crate) use clone::{fork, vfork};
 
 // These have one number everywhere.
 const PIDFD_SEND_SIGNAL: usize = 424;
 const PIDFD_OPEN: usize = 434;
-const CLONE3: usize = 435;
 const CLOSE_RANGE: usize = 436;
 const LANDLOCK_CREATE_RULESET: usize = 444;
 const LANDLOCK_RESTRICT_SELF: usize = 446;
@@ -80,109 +82,6 @@ unsafe fn call(number: usize, args: [usize; 6]) -> Ret {
     }
     result
 }
-
-/// Makes a child that calls `entry` and never returns, on the stack below ours. `args` are those of the system call;
-/// what the stack begins at is put where that call wants it: to `clone3` at `stack`, with its size of [`BORROWED`], to
-/// `clone` as the second argument.
-///
-/// # Safety
-///
-/// As for `clone(2)` with these flags, of which one is `CLONE_VFORK`: we sleep while the child is on our stack. And no
-/// signal is handled meanwhile.
-#[cfg(target_arch = "x86_64")]
-unsafe fn call_clone(
-    number: usize,
-    args: [usize; 5],
-    stack: Option<&mut u64>,
-    entry: Entry,
-    given: *const c_void,
-) -> Ret {
-    let result;
-    // SAFETY: the caller's. The child begins behind the system call and does not come back; what it writes is below all
-    // that is ours, the red zone too.
-    unsafe {
-        asm!(
-            "lea rcx, [rsp - 128]",
-            "and rcx, -16",
-            "test r14, r14",
-            "jz 3f",
-            "sub rcx, {borrowed}",
-            "mov [r14], rcx",
-            "jmp 4f",
-            "3:",
-            "mov rsi, rcx",
-            "4:",
-            "syscall",
-            "test rax, rax",
-            "jnz 2f",
-            "xor ebp, ebp",
-            "mov rdi, r13",
-            "call r12",
-            "ud2",
-            "2:",
-            borrowed = const BORROWED,
-            inlateout("rax") number => result,
-            inlateout("rsi") args[1] => _,
-            in("rdi") args[0], in("rdx") args[2], in("r10") args[3], in("r8") args[4],
-            in("r12") entry, in("r13") given, in("r14") stack.map_or(ptr::null_mut(), ptr::from_mut),
-            lateout("rcx") _, lateout("r11") _,
-        );
-    }
-    result
-}
-
-/// See the other architecture's.
-///
-/// # Safety
-///
-/// As for `clone(2)` with these flags, of which one is `CLONE_VFORK`: we sleep while the child is on our stack. And no
-/// signal is handled meanwhile.
-#[cfg(target_arch = "aarch64")]
-unsafe fn call_clone(
-    number: usize,
-    args: [usize; 5],
-    stack: Option<&mut u64>,
-    entry: Entry,
-    given: *const c_void,
-) -> Ret {
-    let result;
-    // SAFETY: the caller's. The child begins behind the system call and does not come back; what it writes is below all
-    // that is ours.
-    unsafe {
-        asm!(
-            "sub x9, sp, #128",
-            "cbz x23, 3f",
-            "sub x9, x9, #{borrowed}",
-            "str x9, [x23]",
-            "b 4f",
-            "3:",
-            "mov x1, x9",
-            "4:",
-            "svc 0",
-            "cbnz x0, 2f",
-            "mov x29, xzr",
-            "mov x30, xzr",
-            "mov x0, x22",
-            "blr x21",
-            "brk 1",
-            "2:",
-            borrowed = const BORROWED,
-            in("x8") number,
-            inlateout("x0") args[0] => result,
-            inlateout("x1") args[1] => _,
-            in("x2") args[2], in("x3") args[3], in("x4") args[4],
-            in("x21") entry, in("x22") given, in("x23") stack.map_or(ptr::null_mut(), ptr::from_mut),
-            lateout("x9") _, lateout("x30") _,
-        );
-    }
-    result
-}
-
-/// What a child may use of our stack, for the kernel's account.
-const BORROWED: u64 = 64 * 1024;
-
-/// Where the child of a clone begins.
-pub(crate) type Entry = unsafe extern "C" fn(*const c_void) -> !;
 
 /// A system call with as many numbers or addresses as it takes.
 macro_rules! call {
@@ -517,62 +416,6 @@ pub(crate) fn shared_page() -> Result<*mut c_void, Ret> {
     const SHARED_ANONYMOUS: usize = 0x21;
     let page = call!(number::MMAP, 0, 4096, READ_WRITE, SHARED_ANONYMOUS, int(-1), 0);
     if (-4095..0).contains(&page) { Err(page) } else { Ok(page as *mut c_void) }
-}
-
-/// A child with a copy of everything, as of `fork(2)`, and its pidfd. 0 in the child.
-pub(crate) fn fork(pidfd: &mut Fd) -> Ret {
-    call!(number::CLONE, CLONE_PIDFD | SIGCHLD as usize, 0, address(ptr::from_mut(pidfd)), 0, 0)
-}
-
-const CLONE_VM: usize = 0x100;
-const CLONE_PIDFD: usize = 0x1000;
-const CLONE_VFORK: usize = 0x4000;
-const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
-
-/// The kernel's `struct clone_args`, `clone(2)`.
-#[repr(C)]
-#[derive(Default)]
-struct CloneArgs {
-    flags: u64,
-    pidfd: u64,
-    child_tid: u64,
-    parent_tid: u64,
-    exit_signal: u64,
-    stack: u64,
-    stack_size: u64,
-    tls: u64,
-    set_tid: u64,
-    set_tid_size: u64,
-    cgroup: u64,
-}
-
-/// A child that borrows our memory, the stack below ours too, until it executes or exits, while we sleep; it begins in
-/// `cgroup`, if one is given, for which the kernel must know `clone3`.
-///
-/// # Safety
-///
-/// `entry` does nothing that a child in borrowed memory may not do, and this thread blocks all signals.
-pub(crate) unsafe fn vfork(entry: Entry, given: *const c_void, cgroup: Option<Fd>, pidfd: &mut Fd) -> Ret {
-    let flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD;
-    let pidfd = ptr::from_mut(pidfd) as usize;
-    let Some(cgroup) = cgroup else {
-        // SAFETY: the caller's. The order of the last two differs by architecture; both are 0.
-        return unsafe {
-            call_clone(number::CLONE, [flags | SIGCHLD as usize, 0, pidfd, 0, 0], None, entry, given)
-        };
-    };
-    let mut args = CloneArgs {
-        flags: flags as u64 | CLONE_INTO_CGROUP,
-        pidfd: pidfd as u64,
-        exit_signal: SIGCHLD as u64,
-        stack_size: BORROWED,
-        cgroup: u64::from(cgroup.cast_unsigned()),
-        ..CloneArgs::default()
-    };
-    let place = ptr::from_mut(&mut args);
-    let given_to_clone = [place as usize, size_of::<CloneArgs>(), 0, 0, 0];
-    // SAFETY: the caller's, and the arguments live until the child has gone its own way.
-    unsafe { call_clone(CLONE3, given_to_clone, Some(&mut (*place).stack), entry, given) }
 }
 
 /// The version of Landlock, or an error.
