@@ -170,7 +170,7 @@ fn input_is_empty_unless_something_else_is_said() {
 
 #[test]
 fn every_waiter_gets_the_same_output_early_or_late() {
-    let stage_script = "quiet print first trap-exit USR1 5 wait";
+    let stage_script = "quiet trap-exit USR1 5 print first wait";
     let child =
         puppet(stage_script).stdout(Sink::captured()).stderr(Sink::captured()).spawn().expect("it starts");
     let (tell, told) = channel();
