@@ -36,9 +36,12 @@ fn trace(command: &Command) -> io::Result<BTreeMap<(Who, String), u32>> {
     if !status.success() {
         return Err(io::Error::other(format!("{strace:?} ended with {status}")));
     }
-    let host = fs::read_dir(&place)?
-        .filter_map(|entry| entry.ok()?.path().extension()?.to_str()?.parse().ok())
-        .min();
+    // Who begins with an exec was begun by strace; numbers start again from below.
+    let host = fs::read_dir(&place)?.find_map(|entry| {
+        let path = entry.ok()?.path();
+        let is_first = fs::read(&path).ok()?.starts_with(b"execve(");
+        path.extension()?.to_str()?.parse().ok().filter(|_| is_first)
+    });
     let mut counts = BTreeMap::new();
     let mut to_read: Vec<(u32, Who)> = host.into_iter().map(|host| (host, Who::Caller)).collect();
     while let Some((id, who)) = to_read.pop() {
