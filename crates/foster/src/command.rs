@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::standing::Asked;
 use crate::{
     Child, Containment, Error, Input, Leftovers, Level, Policy, Pty, Signal, SignalState, Sink, Target,
 };
@@ -16,8 +17,9 @@ use crate::{
 ///
 /// It is data: nothing happens before [`spawn`](Command::spawn), which can be called any number of times.
 ///
-/// The defaults: the host's environment and working directory, stdio inherited, a process group of its own, an empty
-/// signal mask and default dispositions, and no descriptor but stdin, stdout and stderr.
+/// The defaults: the host's environment, working directory, user, groups, limits, umask and niceness, stdio inherited, a
+/// process group of its own, an empty signal mask and default dispositions, and no descriptor but stdin, stdout and
+/// stderr.
 ///
 /// ```
 /// // A clean start, whatever the host has blocked, ignored or left open.
@@ -27,7 +29,7 @@ use crate::{
 /// ```
 ///
 /// ```
-/// use foster::{Command, Group, Input, Sink};
+/// use foster::{Command, Group, Input, Resource, Sink};
 ///
 /// let command = Command::new("sh").arg("-c").arg("exit 3");
 /// assert_eq!(command.get_program(), "sh");
@@ -41,6 +43,9 @@ use crate::{
 /// assert!(!command.has_twin() && !command.has_no_new_privs());
 /// assert_eq!(command.get_current_dir(), None);
 /// assert_eq!(command.get_envs().count(), 0);
+/// assert_eq!((command.get_uid(), command.get_gid(), command.get_groups()), (None, None, None));
+/// assert_eq!((command.get_umask(), command.get_nice()), (None, None));
+/// assert!(Resource::ALL.iter().all(|resource| command.get_limit(*resource).is_none()));
 /// assert!(matches!((Input::default(), Sink::default()), (Input::Inherit, Sink::Inherit)));
 /// assert_eq!(command.spawn()?.wait().shell_code(), Some(3));
 /// # Ok::<(), foster::Error>(())
@@ -53,6 +58,7 @@ pub struct Command {
     pub(crate) env_clear: bool,
     pub(crate) env: BTreeMap<OsString, Option<OsString>>,
     pub(crate) directory: Option<PathBuf>,
+    pub(crate) standing: Asked,
     /// `None` is the default of the way in which it is started.
     pub(crate) stdin: Option<Input>,
     pub(crate) stdout: Option<Sink>,
@@ -103,6 +109,7 @@ impl Command {
             env_clear: false,
             env: BTreeMap::new(),
             directory: None,
+            standing: Asked::default(),
             stdin: None,
             stdout: None,
             stderr: None,

@@ -29,6 +29,7 @@ use crate::spawn::start_thread;
 use crate::watch::Watch;
 
 pub(crate) mod hold;
+pub(crate) mod standing;
 pub(crate) mod start;
 pub(crate) mod sys;
 #[cfg(test)]

@@ -71,7 +71,7 @@
 //! the machine its facts. So a timeout acts on the process, not on a wait: it is enforced though nobody waits, polls,
 //! or holds a runtime. No `SIGCHLD` handler, no `waitpid(-1)`, no disposition of the host's changed.
 //!
-//! Between us and the leader stands a **guard**: one tiny process per tree (11 KB, no std, run from memory), which is
+//! Between us and the leader stands a **guard**: one tiny process per tree (16 KB, no std, run from memory), which is
 //! the leader's parent and to which the kernel gives every orphan of the tree. So nobody else in this process can
 //! steal the exit status; that nothing is left is *proven* (`waitid` says ECHILD); and when this process dies,
 //! however it dies, the guard ends the tree. Its death is noticed at once whatever our memory, by two sleeping
@@ -107,6 +107,22 @@
 //!     println!("{:?}: {line}", line.stream);
 //! }
 //! assert!(child.wait().success());
+//! # Ok::<(), foster::Error>(())
+//! ```
+//!
+//! # As whom, and how much
+//!
+//! [`Command::uid`], [`gid`](Command::gid) and [`groups`](Command::groups) say as whom a program runs,
+//! [`limit`](Command::limit) how much of each [`Resource`] it may use, [`umask`](Command::umask) and
+//! [`nice`](Command::nice) the rest. They are the leader's, from before its first instruction, and what comes from it
+//! inherits them; this process and its guard stay as they are. What only root may is done before it is somebody else,
+//! and the working directory is entered after. What is not said costs nothing.
+//!
+//! ```
+//! use foster::{Command, Limit, Resource};
+//!
+//! let command = Command::shell("umask; ulimit -c; nice").umask(0o27).nice(19).limit(Resource::Core, 0, Limit::Inherited);
+//! assert_eq!(command.read_to_string()?, "0027\n0\n19\n");
 //! # Ok::<(), foster::Error>(())
 //! ```
 //!
@@ -159,6 +175,7 @@
 //! | a stop ends everything the leader started | the level above | the soft signal goes to the leader's group; who left it is asked when the leader has gone |
 //! | nothing survives us | the guard | not at `Level::Group`, and not after [`detach`](Child::detach) |
 //! | the child starts clean | empty mask, default dispositions, only descriptors 0, 1, 2 | [`inherit_signals`](Command::inherit_signals), [`inherit_descriptors`](Command::inherit_descriptors) |
+//! | it is who it was told to be, within its limits | one order of raw system calls between clone and exec | another user takes one small exec more at `Level::Group` |
 //! | no process is left a zombie | the guard reaps the tree, the engine the guard | |
 //! | what is killed and does not die is named | [`Stuck`], after [`Policy::patience`] | |
 //! | output is whole up to the exit, and bounded after it | the pumps, `FIONREAD`, [`Policy::drain`] | a function that does not return for [`Policy::drain_max`] is left behind |
@@ -187,6 +204,7 @@ mod input;
 mod output;
 mod policy;
 mod signal;
+mod standing;
 
 // Decisions: pure.
 mod lifecycle;
@@ -228,5 +246,6 @@ pub use policy::{Leftovers, Policy, Target};
 pub use pty::Pty;
 pub use signal::{ParseSignalError, Signal};
 pub use spawn::SignalState;
+pub use standing::{Limit, Resource};
 pub use supervisor::{Outcome, Supervisor};
 pub use survey::{Kernel, Offer, Survey, survey, sweep};

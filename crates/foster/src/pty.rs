@@ -4,7 +4,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, Uid};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
@@ -53,8 +53,9 @@ pub(crate) struct Ends {
     pub(crate) slave: OwnedFd,
 }
 
-/// A new terminal of this size. It becomes nobody's controlling terminal by that.
-pub(crate) fn open(pty: Pty) -> io::Result<Ends> {
+/// A new terminal of this size, which is `owner`'s if we may give it away. It becomes nobody's controlling terminal by
+/// that.
+pub(crate) fn open(pty: Pty, owner: Option<u32>) -> io::Result<Ends> {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let master = above_2(openpt(flags)?)?;
     grantpt(&master)?;
@@ -70,6 +71,11 @@ pub(crate) fn open(pty: Pty) -> io::Result<Ends> {
             Mode::empty(),
         )?,
     };
+    if let Some(owner) = owner {
+        // Programs open their terminal by its name (tmux, gpg). As sudo does, and as there it may fail: the three
+        // streams do all the same.
+        _ = rustix::fs::fchown(&slave, Some(Uid::from_raw(owner)), None);
+    }
     Ok(Ends { master, slave: above_2(slave)? })
 }
 
@@ -103,7 +109,7 @@ mod tests {
 
     #[test]
     fn both_ends_are_of_one_terminal_of_that_size_and_reach_nobody_else() {
-        let ends = open(Pty::new(7, 33)).expect("a terminal");
+        let ends = open(Pty::new(7, 33), None).expect("a terminal");
         for end in [&ends.master, &ends.slave] {
             let size = tcgetwinsize(end).expect("it is a terminal");
             assert_eq!((size.ws_row, size.ws_col), (7, 33));

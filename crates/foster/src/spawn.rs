@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::command::StartSignals;
 use crate::error::short;
+use crate::guard::standing::Standing;
 use crate::guard::wire::Step;
 use crate::pty;
 use crate::tree::{self, choice};
@@ -17,6 +18,8 @@ use crate::{Command, Contained, Error, ErrorKind, Group, Mechanism, Tried};
 mod direct;
 mod guarded;
 mod refusal;
+mod standing;
+mod stepping;
 mod streams;
 mod vfork;
 mod words;
@@ -67,6 +70,8 @@ pub(crate) fn start(command: &Command) -> Result<Started, Error> {
 struct Ready<'a> {
     command: &'a Command,
     words: words::Words,
+    /// Where it differs from ours.
+    standing: Option<Box<Standing>>,
     streams: streams::Streams,
     /// In whose foreground the leader is put.
     terminal: Option<OwnedFd>,
@@ -88,21 +93,23 @@ enum Failed {
 impl Ready<'_> {
     fn new(command: &Command) -> Result<Ready<'_>, Error> {
         let doing = || format!("cannot start `{}`", short(&command.get_label()));
-        let words = words::Words::new(command)
-            .map_err(|why| Error::new(ErrorKind::InvalidInput, format!("{}: {why}", doing())))?;
-        let pty = command.pty.map(pty::open).transpose();
+        let invalid = |why: String| Error::new(ErrorKind::InvalidInput, format!("{}: {why}", doing()));
+        let words = words::Words::new(command).map_err(invalid)?;
+        let standing = standing::of(command).map_err(invalid)?;
+        let pty = command.pty.map(|pty| pty::open(pty, command.standing.uid)).transpose();
         let pty = pty.map_err(|error| pty::refused(&doing(), error))?;
         let streams = streams::Streams::new(command, pty.as_ref()).map_err(|failed| match failed {
             streams::Failed::Os(error) => Error::os(ErrorKind::of(&error), doing(), error),
             streams::Failed::File(what, error) => {
                 Error::os(ErrorKind::BadFile, format!("{}: {what}", doing()), error)
             }
-            streams::Failed::Input(why) => Error::new(ErrorKind::InvalidInput, format!("{}: {why}", doing())),
+            streams::Failed::Input(why) => invalid(why),
         })?;
         let wants_terminal = command.foreground && command.group == Group::Own && pty.is_none();
         Ok(Ready {
             command,
             words,
+            standing,
             streams,
             terminal: wants_terminal.then(streams::open_terminal).flatten(),
             pty,

@@ -10,6 +10,7 @@ use core::arch::global_asm;
 use core::ffi::c_char;
 
 mod hold;
+mod standing;
 mod start;
 mod sys;
 mod twin;

@@ -11,6 +11,7 @@ use core::mem::size_of_val;
 use core::ptr;
 
 use super::hold::{self, Hold};
+use super::standing::Standing;
 use super::sys::{self, Fd, Ret};
 use super::twin;
 use super::wire::{self, FromGuard, Packet, Start, Step, ToGuard, WORDS};
@@ -33,6 +34,9 @@ pub(crate) unsafe fn run(socket: Fd, strings: *mut *const c_char) -> ! {
     let Some(words) = (unsafe { Words::lay_out(strings, &start) }) else {
         refuse(socket, Step::Guard, sys::EACCES)
     };
+    if start.flags & wire::NO_GUARD != 0 {
+        become_leader(socket, start, &words);
+    }
     match prepare(socket, &start, words.leaf) {
         Ok(hold) => started(hold, &start, &words),
         Err((step, error)) => refuse(socket, step, error),
@@ -43,6 +47,45 @@ fn refuse(socket: Fd, step: Step, error: Ret) -> ! {
     let refused = FromGuard::Refused { step, errno: i32::try_from(-error).unwrap_or(0) };
     sys::send(socket, &refused.encode(), None);
     sys::exit(1)
+}
+
+/// The other use of a guard's program: a stepping stone between the host's memory and the leader's program. What it
+/// takes of a guard's work is what the leader does itself.
+fn become_leader(socket: Fd, mut start: Start, words: &Words) -> ! {
+    // From here on there is a leader, whatever becomes of it.
+    sys::send(socket, &FromGuard::Started { pid: 0, guard: 0, joined: false }.encode(), None);
+    let own = [socket, start.terminal];
+    if start.flags & wire::KEEP_DESCRIPTORS == 0 {
+        close_all_but(&own);
+    }
+    for fd in own.into_iter().filter(|fd| *fd >= 0) {
+        sys::close_on_exec(fd);
+    }
+    if start.group == wire::OWN_TERMINAL {
+        // Nobody else is there to lead its session.
+        for (step, result) in [
+            (Step::Group, sys::setsid()),
+            // That puts it in front too.
+            (Step::Terminal, sys::take_terminal(start.terminal)),
+        ] {
+            if result < 0 {
+                refuse(socket, step, result);
+            }
+        }
+        (start.group, start.terminal) = (wire::SAME_GROUP, -1);
+    }
+    if start.flags & wire::NO_NEW_PRIVS != 0 {
+        let set = sys::prctl(sys::PR_SET_NO_NEW_PRIVS, 1);
+        if set < 0 {
+            refuse(socket, Step::Contain, set);
+        }
+    }
+    let plan = Plan { start: &start, words, join: false, report: &Report::default() };
+    let (step, error) = match prepare_leader(&plan) {
+        Ok(()) => (Step::Execute, execute(words)),
+        Err(failed) => failed,
+    };
+    refuse(socket, step, error)
 }
 
 /// Everything before the leader.
@@ -278,15 +321,20 @@ fn prepare_leader(plan: &Plan<'_>) -> Result<(), (Step, Ret)> {
             return Err((Step::Contain, restricted));
         }
     }
+    for signal in 1..=64 {
+        sys::dispose(signal, start.ignored & (1 << (signal - 1)) != 0);
+    }
+    // Late: from here on its new user may stop it, and whoever waits for its exec waits for that user.
+    if let Some(standing) = plan.words.standing {
+        standing.take()?;
+    }
+    // As who it is now: it need not be able to enter what root can.
     if !plan.words.directory.is_null() {
         // SAFETY: one of the guard's strings.
         let entered = unsafe { sys::chdir(plan.words.directory) };
         if entered < 0 {
             return Err((Step::Directory, entered));
         }
-    }
-    for signal in 1..=64 {
-        sys::dispose(signal, start.ignored & (1 << (signal - 1)) != 0);
     }
     sys::set_mask(start.blocked);
     Ok(())
@@ -325,6 +373,7 @@ struct Words {
     /// Null if there is none.
     directory: *const c_char,
     leaf: *const c_char,
+    standing: Option<&'static Standing>,
     candidates: *const *const c_char,
     candidates_len: usize,
     args: *mut *const c_char,
@@ -339,31 +388,51 @@ impl Words {
     /// As for [`run`].
     unsafe fn lay_out(strings: *mut *const c_char, start: &Start) -> Option<Words> {
         let counts = start.strings;
-        let [directory, leaf, candidates, args, vars] =
-            [counts.directory, counts.leaf, counts.candidates, counts.args, counts.vars].map(|n| n as usize);
+        let [directory, leaf, standing] =
+            [counts.directory, counts.leaf, counts.standing].map(|n| n as usize);
+        let [candidates, args, vars] = [counts.candidates, counts.args, counts.vars].map(|n| n as usize);
         // SAFETY: the caller's, up to the NULL at the end, and no further.
         unsafe {
             let mut len = 0;
             while !(*strings.add(len)).is_null() {
                 len += 1;
             }
-            if len != directory + leaf + candidates + 1 + args + 1 + vars {
+            if len != directory + leaf + standing + candidates + 1 + args + 1 + vars {
                 return None;
             }
             let optional = |there: usize, at: usize| if there == 1 { *strings.add(at) } else { ptr::null() };
-            let first_candidate = directory + leaf;
+            let standing_at = directory + leaf;
+            let first_candidate = standing_at + standing;
             let first_arg = first_candidate + candidates + 1;
             // The end of the arguments, where a string kept the place.
             strings.add(first_arg + args).write(ptr::null());
             Some(Words {
                 directory: optional(directory, 0),
                 leaf: optional(leaf, directory),
+                standing: match standing {
+                    0 => None,
+                    _ => Some(unpack((*strings.add(standing_at)).cast_mut())?),
+                },
                 candidates: strings.add(first_candidate),
                 candidates_len: candidates,
                 args: strings.add(first_arg),
                 vars: strings.add(first_arg + args + 1),
             })
         }
+    }
+}
+
+/// It is large and seldom there: it has a place of its own and is never moved.
+///
+/// # Safety
+///
+/// As for [`Standing::unpack`], for as long as the guard lives.
+unsafe fn unpack(text: *mut c_char) -> Option<&'static Standing> {
+    // SAFETY: one leader is started, once, and nobody else uses the place; the string is the caller's.
+    unsafe {
+        let standing = &mut *STANDING.0.get();
+        standing.unpack(text)?;
+        Some(standing)
     }
 }
 
@@ -401,3 +470,10 @@ fn close_these(first: u32, last: u32) {
         }
     }
 }
+
+struct Place(core::cell::UnsafeCell<Standing>);
+
+// SAFETY: a guard has one thread.
+unsafe impl Sync for Place {}
+
+static STANDING: Place = Place(core::cell::UnsafeCell::new(Standing::OURS));

@@ -91,6 +91,10 @@ macro_rules! call {
     }};
 }
 
+mod standing;
+
+pub(crate) use standing::{set_gid, set_groups, set_limit, set_nice, set_uid, set_umask};
+
 fn six(given: &[usize]) -> [usize; 6] {
     let mut args = [0; 6];
     for (arg, given) in args.iter_mut().zip(given) {

@@ -1,8 +1,9 @@
 //! The packets between host and guard: each comes out as it went in, and nothing else passes for one.
 
+use super::standing::{Groups, Standing};
 use super::wire::{Exited, FromGuard, Packet, Start, Step, Strings, ToGuard, VERSION, WORDS};
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 14] = [
     Step::Guard,
     Step::Contain,
     Step::Clone,
@@ -11,14 +12,27 @@ const STEPS: [Step; 8] = [
     Step::Directory,
     Step::Execute,
     Step::Terminal,
+    Step::Nice,
+    Step::Groups,
+    Step::Gid,
+    Step::Uid,
+    Step::Limit(0),
+    Step::Limit(15),
 ];
 
 fn orders() -> Vec<ToGuard> {
     let none =
         Start { supervisor: -1, bells: [-1; 2], leaf: i32::MIN, terminal: i32::MAX, ..Start::default() };
     let full = Start {
-        flags: (1 << 9) - 1,
-        strings: Strings { directory: 1, leaf: 1, candidates: 1 << 24, args: 1 << 24, vars: 1 << 24 },
+        flags: (1 << 10) - 1,
+        strings: Strings {
+            directory: 1,
+            leaf: 1,
+            standing: 1,
+            candidates: 1 << 24,
+            args: 1 << 24,
+            vars: 1 << 24,
+        },
         blocked: u64::MAX,
         ignored: 1 << 63,
         group: 3,
@@ -88,11 +102,12 @@ fn what_is_not_known_is_refused() {
         packet[at] = word;
         packet
     };
-    let flags = (9..64).map(|bit| (1, 1 << bit));
-    let counts = [(2, 2), (3, 2), (4, (1 << 24) + 1), (5, (1 << 24) + 1), (6, u64::MAX), (9, 4)];
+    let flags = (10..64).map(|bit| (1, 1 << bit));
+    let many = (1 << 24) + 1;
+    let counts = [(2, 2), (3, 2), (4, 2), (5, many), (6, many), (7, u64::MAX), (10, 4)];
     // Descriptors are 32 bits, and −1 is not the whole word.
-    let descriptors = (10..15).flat_map(|at| [(at, 1 << 32), (at, u64::MAX)]);
-    let behind = (15..WORDS).map(|at| (at, 1));
+    let descriptors = (11..16).flat_map(|at| [(at, 1 << 32), (at, u64::MAX)]);
+    let behind = (16..WORDS).map(|at| (at, 1));
     for (at, word) in flags.chain(counts).chain(descriptors).chain(behind) {
         assert_eq!(ToGuard::decode(&with(start, at, word)), None, "word {at} is {word:#x}");
     }
@@ -102,7 +117,7 @@ fn what_is_not_known_is_refused() {
         }
     }
     let refused = FromGuard::Refused { step: Step::Guard, errno: 1 }.encode();
-    for step in [0, 9, u64::MAX] {
+    for step in [0, 13, 15, 32, u64::MAX] {
         assert_eq!(FromGuard::decode(&with(refused, 1, step)), None, "step {step}");
     }
     for news in news() {
@@ -165,6 +180,79 @@ fn whatever_passes_is_exactly_a_packet() {
     }
     // Else it would have shown nothing.
     assert!(orders_passed > 1000 && news_passed > 1000, "{orders_passed} orders, {news_passed} news");
+}
+
+fn standings() -> Vec<Standing> {
+    static GROUPS: [u32; 4] = [0, 1000, 0x8000_0000, u32::MAX];
+    let full = Standing {
+        uid: Some(u32::MAX),
+        gid: Some(0),
+        groups: Groups::Exactly(GROUPS.as_ptr().cast(), GROUPS.len()),
+        umask: Some(0o777),
+        nice: Some(-20),
+        limited: 0xFFFF,
+        limits: std::array::from_fn(|at| [at as u64, u64::MAX - at as u64]),
+    };
+    let mut some = Standing { uid: Some(65534), groups: Groups::NoneIfAllowed, ..Standing::OURS };
+    some.limit(7, 1 << 40, u64::MAX);
+    some.limit(15, 0, 0);
+    let none = Groups::Exactly(GROUPS.as_ptr().cast(), 0);
+    vec![Standing::OURS, full, some, Standing { groups: none, nice: Some(19), ..Standing::OURS }]
+}
+
+fn packed(standing: &Standing) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    standing.pack(|byte| bytes.push(byte));
+    assert!(!bytes.contains(&0), "a string");
+    bytes.push(0);
+    bytes
+}
+
+/// Unpacked from a copy of these bytes, with the groups, which it writes over that copy.
+fn unpacked(bytes: &[u8]) -> Option<(Standing, Vec<u32>)> {
+    let mut text = bytes.to_vec();
+    let mut standing = Standing::OURS;
+    // SAFETY: it ends with a NUL and is ours.
+    unsafe { standing.unpack(text.as_mut_ptr().cast()) }?;
+    let len = if let Groups::Exactly(_, len) = standing.groups { len } else { 0 };
+    let groups = text[..len * 4].as_chunks::<4>().0.iter().map(|group| u32::from_ne_bytes(*group));
+    Some((standing, groups.collect()))
+}
+
+#[test]
+fn a_standing_comes_out_as_it_went_in() {
+    for standing in standings() {
+        let bytes = packed(&standing);
+        let (out, groups) = unpacked(&bytes).expect("it was packed");
+        match (standing.groups, out.groups) {
+            (Groups::Exactly(_, len), Groups::Exactly(_, also)) => {
+                assert_eq!((len, len), (also, groups.len()));
+            }
+            (one, other) => assert_eq!(one, other),
+        }
+        if !groups.is_empty() {
+            assert_eq!(groups, [0, 1000, 0x8000_0000, u32::MAX]);
+        }
+        let alike = Standing { groups: Groups::Ours, ..out };
+        assert_eq!(alike, Standing { groups: Groups::Ours, ..standing });
+    }
+}
+
+#[test]
+fn what_is_no_standing_is_refused() {
+    for standing in standings() {
+        let bytes = packed(&standing);
+        for len in 0..bytes.len() - 1 {
+            assert!(unpacked(&[&bytes[..len], &[0]].concat()).is_none(), "{len} bytes of {standing:?}");
+        }
+        assert!(unpacked(&[&bytes[..bytes.len() - 1], &[0x80, 0]].concat()).is_none(), "a byte too many");
+        // Each of the head's and of the limits' bits that mean nothing, and more than 32 bits.
+        for (at, bit) in [(0, 6), (1, 0), (4, 3), (4, 4), (7, 2), (7, 6), (8, 0), (9, 4)] {
+            let mut other = bytes.clone();
+            other[at] |= 1 << bit;
+            assert!(unpacked(&other).is_none(), "byte {at}, bit {bit} of {standing:?}");
+        }
+    }
 }
 
 /// xorshift: the same packets in every run.

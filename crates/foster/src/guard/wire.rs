@@ -30,12 +30,14 @@ pub(crate) struct Start {
     pub(crate) terminal: i32,
 }
 
-/// How many strings of each kind there are, in this order: the working directory, the leaf's path, the candidates for
-/// the program, a place for the shell's name, the arguments, a place for their end, the variables.
+/// How many strings of each kind there are, in this order: the working directory, the leaf's path, the standing as
+/// [`Standing`](super::standing::Standing) packs it, the candidates for the program, a place for the shell's name, the
+/// arguments, a place for their end, the variables.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Strings {
     pub(crate) directory: u32,
     pub(crate) leaf: u32,
+    pub(crate) standing: u32,
     pub(crate) candidates: u32,
     pub(crate) args: u32,
     pub(crate) vars: u32,
@@ -59,7 +61,10 @@ pub(crate) const JOIN: u64 = 1 << 6;
 pub(crate) const FREEZER: u64 = 1 << 7;
 /// There is no program: the leader exits with 0 at once. For a look at what this machine offers.
 pub(crate) const NO_PROGRAM: u64 = 1 << 8;
-const ALL_FLAGS: u64 = (1 << 9) - 1;
+/// There is no guard: who is started as one becomes the leader itself, because what it is to do on the way cannot be
+/// done in the host's memory. See `spawn/stepping.rs`.
+pub(crate) const NO_GUARD: u64 = 1 << 9;
+const ALL_FLAGS: u64 = (1 << 10) - 1;
 
 // What `Start::group` says.
 pub(crate) const OWN_GROUP: u32 = 0;
@@ -86,6 +91,9 @@ pub(crate) enum ToGuard {
 pub(crate) enum FromGuard {
     /// The program was executed; the leader's pidfd comes along. `guard`: who holds it, of a twin the inner one.
     /// `joined`: it was not cloned into its cgroup. In a pid namespace the numbers are 0: they are not the host's.
+    ///
+    /// Where there is no guard, all are 0 and no pidfd comes along: the program is about to be executed, which either
+    /// closes the link or is refused.
     Started {
         pid: u32,
         guard: u32,
@@ -122,16 +130,23 @@ pub(crate) struct Exited {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// What the guard needs for itself.
-    Guard = 1,
+    Guard,
     /// The containment that was asked for.
-    Contain = 2,
-    Clone = 3,
-    Group = 4,
-    Streams = 5,
-    Directory = 6,
-    Execute = 7,
+    Contain,
+    Clone,
+    Group,
+    Streams,
+    Directory,
+    Execute,
     /// To make the terminal the session's.
-    Terminal = 8,
+    Terminal,
+    Nice,
+    /// The supplementary groups.
+    Groups,
+    Gid,
+    Uid,
+    /// The limit on the resource of this number.
+    Limit(u8),
 }
 
 impl ToGuard {
@@ -146,6 +161,7 @@ impl ToGuard {
                     start.flags,
                     strings.directory.into(),
                     strings.leaf.into(),
+                    strings.standing.into(),
                     strings.candidates.into(),
                     strings.args.into(),
                     strings.vars.into(),
@@ -168,15 +184,15 @@ impl ToGuard {
     }
 
     pub(crate) fn decode(packet: &Packet) -> Option<ToGuard> {
-        let [_, flags, directory, leaf_path, candidates, args, vars, blocked, ignored, group, rest @ ..] =
-            *packet;
-        let [supervisor, bell, other_bell, leaf, terminal, nothing @ ..] = rest;
+        let [_, flags, directory, leaf_path, standing, candidates, args, vars, rest @ ..] = *packet;
+        let [blocked, ignored, group, supervisor, bell, other_bell, leaf, terminal, nothing @ ..] = rest;
         match packet[0] ^ MAGIC {
-            1 if flags & !ALL_FLAGS == 0 && nothing == [0; 5] => Some(ToGuard::Start(Start {
+            1 if flags & !ALL_FLAGS == 0 && nothing == [0; 4] => Some(ToGuard::Start(Start {
                 flags,
                 strings: Strings {
                     directory: at_most(directory, 1)?,
                     leaf: at_most(leaf_path, 1)?,
+                    standing: at_most(standing, 1)?,
                     candidates: at_most(candidates, MANY)?,
                     args: at_most(args, MANY)?,
                     vars: at_most(vars, MANY)?,
@@ -206,7 +222,7 @@ impl FromGuard {
                 packet[..4].copy_from_slice(&[MAGIC | 1, pid.into(), guard.into(), joined.into()]);
             }
             FromGuard::Refused { step, errno } => {
-                packet[..3].copy_from_slice(&[MAGIC | 2, step as u64, signed(errno)]);
+                packet[..3].copy_from_slice(&[MAGIC | 2, step.encode(), signed(errno)]);
             }
             FromGuard::Stopped { signal } => packet[..2].copy_from_slice(&[MAGIC | 3, signed(signal)]),
             FromGuard::Continued => packet[0] = MAGIC | 4,
@@ -258,20 +274,43 @@ impl FromGuard {
 }
 
 impl Step {
+    /// By their numbers, from 1 on.
+    const ALL: [Step; 12] = [
+        Step::Guard,
+        Step::Contain,
+        Step::Clone,
+        Step::Group,
+        Step::Streams,
+        Step::Directory,
+        Step::Execute,
+        Step::Terminal,
+        Step::Nice,
+        Step::Groups,
+        Step::Gid,
+        Step::Uid,
+    ];
+    /// The number of the limit on resource 0; the others follow.
+    const FIRST_LIMIT: u64 = 16;
+
+    fn encode(self) -> u64 {
+        if let Step::Limit(resource) = self {
+            return Step::FIRST_LIMIT + u64::from(resource);
+        }
+        let place = Step::ALL.iter().position(|step| *step == self);
+        place.map_or(0, |place| place as u64 + 1)
+    }
+
     fn decode(word: u64) -> Option<Step> {
-        let all = [
-            Step::Guard,
-            Step::Contain,
-            Step::Clone,
-            Step::Group,
-            Step::Streams,
-            Step::Directory,
-            Step::Execute,
-            Step::Terminal,
-        ];
-        all.into_iter().find(|step| *step as u64 == word)
+        if let Some(resource) = word.checked_sub(Step::FIRST_LIMIT) {
+            let resource = u8::try_from(resource).ok()?;
+            return (usize::from(resource) < RESOURCES).then_some(Step::Limit(resource));
+        }
+        Step::ALL.get(usize::try_from(word).ok()?.checked_sub(1)?).copied()
     }
 }
+
+/// How many resources can be limited, `RLIM_NLIMITS`.
+pub(crate) const RESOURCES: usize = 16;
 
 /// More strings of a kind than any `execve(2)` takes.
 const MANY: u32 = 1 << 24;

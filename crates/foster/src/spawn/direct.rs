@@ -14,16 +14,21 @@ use rustix::process::Pid;
 
 use super::vfork::vfork;
 use super::words::Words;
-use super::{Failed, Ready, SignalState};
+use super::{Failed, Ready, SignalState, stepping};
 use crate::Group;
+use crate::guard::standing::Standing;
 use crate::guard::wire::Step;
 use crate::watch::Watch;
 
 /// Starts the leader. It executes the program when this returns.
 pub(super) fn start(ready: &Ready<'_>) -> Result<(Pid, Watch), Failed> {
+    if ready.standing.as_ref().is_some_and(|standing| standing.marks_memory()) {
+        return stepping::start(ready);
+    }
     let report = Report::default();
     let plan = Plan {
         words: &ready.words,
+        standing: ready.standing.as_deref(),
         directory: ready.words.directory(),
         streams: ready.sources(),
         group: ready.command.group,
@@ -86,6 +91,7 @@ fn with_mask<T>(mask: u64, act: impl FnOnce() -> T) -> T {
 /// What the child needs, and where it reports.
 struct Plan<'a> {
     words: &'a Words,
+    standing: Option<&'a Standing>,
     directory: Option<*const c_char>,
     /// The descriptor to place at 0, 1, 2; −1 leaves what is there. None of them is below 3.
     streams: [c_int; 3],
@@ -166,6 +172,9 @@ unsafe fn prepare_and_execute(plan: &Plan<'_>) -> (Step, c_int) {
         }
         if beyond > 2 {
             close_from_3(beyond);
+        }
+        if let Some(Err((step, error))) = plan.standing.map(Standing::take) {
+            return (step, c_int::try_from(-error).unwrap_or(0));
         }
         if plan.directory.is_some_and(|directory| libc::chdir(directory) == -1) {
             return (Step::Directory, errno());

@@ -34,7 +34,8 @@ pub(super) fn start(
             Ok(Launched { link, guard, guard_pid, leader, holder, pidfd }) => {
                 let own_group = ready.command.leads_its_group();
                 let twin = ready.command.twin && mechanism != Mechanism::PidNamespace;
-                let no_new_privs = ready.command.no_new_privs;
+                // Who is another user from the start needs no setuid program for that.
+                let no_new_privs = ready.command.no_new_privs && ready.command.standing.uid.is_none();
                 let (tried, strategy) = (tried.to_vec(), strategy);
                 return Ok(Box::new(Guarded::new(Parts {
                     link: Some(link),
@@ -113,41 +114,78 @@ struct Launched {
 
 impl Strategy {
     fn start(&self, ready: &Ready<'_>, extra: u64) -> Result<Launched, Failed> {
-        let mut why = io::Error::from_raw_os_error(libc::ENOEXEC);
-        let images = Images::get().map_err(Failed::Os)?;
-        for (index, image) in images.iter() {
-            match launch(ready, self, extra, image) {
-                Ok(launched) => return Ok(launched),
-                Err(Failed::Step(Step::Guard, errno)) if guard::may_pass(Some(errno)) => {
-                    return Err(Failed::Os(io::Error::from_raw_os_error(errno)));
+        with_an_image(|image| launch(ready, self, extra, image)).map_err(|failed| match failed {
+            Failed::Step(Step::Contain, errno) => {
+                let error = io::Error::from_raw_os_error(errno);
+                let tried = choice::tried(self.mechanism(), self.doing(), &error);
+                if self.is_lasting(errno) {
+                    choice::remember(&tried);
                 }
-                // The guard itself could not be started: another way may do.
-                Err(Failed::Step(Step::Guard, errno)) => {
-                    why = io::Error::from_raw_os_error(errno);
-                    images.give_up(index);
-                }
-                Err(Failed::Step(Step::Contain, errno)) => {
-                    let error = io::Error::from_raw_os_error(errno);
-                    let tried = choice::tried(self.mechanism(), self.doing(), &error);
-                    if self.is_lasting(errno) {
-                        choice::remember(&tried);
-                    }
-                    return Err(Failed::NotHere(tried));
-                }
-                Err(failed) => return Err(failed),
+                Failed::NotHere(tried)
             }
-        }
-        let hint = "let programs be executed from memory, or install foster-guard in /usr/libexec";
-        Err(Failed::NotHere(Tried { hint, ..choice::tried(self.mechanism(), "start a guard", &why) }))
+            Failed::Step(Step::Guard, errno) => {
+                let why = io::Error::from_raw_os_error(errno);
+                let hint = "let programs be executed from memory, or install foster-guard in /usr/libexec";
+                Failed::NotHere(Tried { hint, ..choice::tried(self.mechanism(), "start a guard", &why) })
+            }
+            failed => failed,
+        })
     }
 }
 
+/// By the first image that can be run here; [`Step::Guard`] if none can.
+pub(super) fn with_an_image<T>(launch: impl Fn(&Image) -> Result<T, Failed>) -> Result<T, Failed> {
+    let mut why = libc::ENOEXEC;
+    let images = Images::get().map_err(Failed::Os)?;
+    for (index, image) in images.iter() {
+        match launch(image) {
+            Err(Failed::Step(Step::Guard, errno)) if guard::may_pass(Some(errno)) => {
+                return Err(Failed::Os(io::Error::from_raw_os_error(errno)));
+            }
+            // The guard itself could not be started: another way may do.
+            Err(Failed::Step(Step::Guard, errno)) => {
+                why = errno;
+                images.give_up(index);
+            }
+            launched => return launched,
+        }
+    }
+    Err(Failed::Step(Step::Guard, why))
+}
+
 fn launch(ready: &Ready<'_>, strategy: &Strategy, extra: u64, image: &Image) -> Result<Launched, Failed> {
-    let lifeline = Lifeline::get().map_err(Failed::Os)?;
+    let Born { link, watch, pid } = be_started(ready, strategy, extra, image)?;
+    answered(link, watch, number_of(pid), strategy)
+}
+
+/// A process of ours that was born to be a guard, before it has said anything.
+pub(super) struct Born {
+    pub(super) link: Link,
+    pub(super) watch: Watch,
+    pub(super) pid: Pid,
+}
+
+/// Starts it, and tells it what to start.
+pub(super) fn be_started(
+    ready: &Ready<'_>,
+    strategy: &Strategy,
+    extra: u64,
+    image: &Image,
+) -> Result<Born, Failed> {
+    // Who becomes the leader watches nobody.
+    let lifeline = (extra & wire::NO_GUARD == 0).then(Lifeline::get).transpose().map_err(Failed::Os)?;
     let (ours, theirs) = guard::link().map_err(Failed::Os)?;
     let leaf_path = strategy.leaf().and_then(|leaf| CString::new(leaf.path().as_os_str().as_bytes()).ok());
     let number = |descriptor: Option<&OwnedFd>| descriptor.map_or(-1, AsRawFd::as_raw_fd);
-    let bells = lifeline.bells.each_ref().map(|bell| number(bell.as_ref()));
+    let supervisor = number(lifeline.as_ref().map(|lifeline| &lifeline.us));
+    let bells =
+        [0, 1].map(|bell| number(lifeline.as_ref().and_then(|lifeline| lifeline.bells[bell].as_ref())));
+    let standing = ready.standing.as_ref().map(|standing| {
+        let mut bytes = Vec::new();
+        standing.pack(|byte| bytes.push(byte));
+        // There is no NUL in it.
+        CString::new(bytes).unwrap_or_default()
+    });
     let command = ready.command;
     let flag = |is: bool, flag: u64| if is { flag } else { 0 };
     let words = &ready.words;
@@ -161,6 +199,7 @@ fn launch(ready: &Ready<'_>, strategy: &Strategy, extra: u64, image: &Image) -> 
         strings: Strings {
             directory: words.directory().is_some().into(),
             leaf: leaf_path.is_some().into(),
+            standing: standing.is_some().into(),
             candidates: count(words.candidates().len()),
             args: count(words.args().len()),
             vars: count(words.vars().len()),
@@ -173,16 +212,17 @@ fn launch(ready: &Ready<'_>, strategy: &Strategy, extra: u64, image: &Image) -> 
             Group::Session => wire::OWN_SESSION,
             Group::Same => wire::SAME_GROUP,
         },
-        supervisor: lifeline.us.as_raw_fd(),
+        supervisor,
         bells,
         // Its number is above 2, as every descriptor's that is handed on.
         leaf: strategy.leaf().map_or(-1, |leaf| leaf.dir().as_raw_fd()),
         terminal: ready.terminal(),
     };
     let mut strings: Vec<*const c_char> =
-        Vec::with_capacity(words.args().len() + words.vars().len() + words.candidates().len() + 5);
+        Vec::with_capacity(words.args().len() + words.vars().len() + words.candidates().len() + 6);
     strings.extend(words.directory());
     strings.extend(leaf_path.as_ref().map(|path| path.as_ptr()));
+    strings.extend(standing.as_ref().map(|standing| standing.as_ptr()));
     strings.extend(words.candidates());
     strings.push(PLACE.as_ptr());
     strings.extend(words.args());
@@ -212,14 +252,14 @@ fn launch(ready: &Ready<'_>, strategy: &Strategy, extra: u64, image: &Image) -> 
         unsafe { vfork(strategy.namespaces(), be_born, given) }
     };
     drop(theirs);
-    let (guard_pid, guard) = cloned.map_err(|error| match (strategy, error.raw_os_error()) {
+    let (pid, watch) = cloned.map_err(|error| match (strategy, error.raw_os_error()) {
         // No such namespace here: not permitted, or as many as are allowed, or none at all.
         (Strategy::Namespace(_), Some(errno)) if !guard::may_pass(Some(errno)) => {
             Failed::Step(Step::Contain, errno)
         }
         _ => Failed::Os(error),
     })?;
-    answered(link, guard, number_of(guard_pid), strategy)
+    Ok(Born { link, watch, pid })
 }
 
 /// The guard runs, and says whether the leader does.

@@ -5,10 +5,11 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use super::standing;
 use super::words::Words;
 use crate::error::short;
 use crate::guard::wire::Step;
-use crate::{Command, Error, ErrorKind};
+use crate::{Command, Error, ErrorKind, Limit, Resource};
 
 /// The failed step and its errno in words.
 pub(super) fn refused(command: &Command, words: &Words, step: Step, errno: c_int) -> Error {
@@ -36,6 +37,36 @@ pub(super) fn refused(command: &Command, words: &Words, step: Step, errno: c_int
                 "cannot start `{label}`: cannot enter the working directory `{directory}`; make it or name another"
             );
             Error::os(ErrorKind::BadDirectory, doing, error)
+        }
+        Step::Limit(number) => {
+            let resource = standing::resource(number);
+            let limit = resource.and_then(|resource| command.standing.limits.get(&resource));
+            let what = resource.map_or("", Resource::name);
+            let raises = match (errno, resource) {
+                (libc::EPERM, Some(Resource::Nofile)) => {
+                    "; to raise a hard one takes CAP_SYS_RESOURCE, and goes up to /proc/sys/fs/nr_open"
+                }
+                (libc::EPERM, _) => "; to raise a hard one takes CAP_SYS_RESOURCE",
+                _ => "",
+            };
+            let doing = format!("cannot start `{label}`: cannot set its {what} to {}{raises}", both(limit));
+            Error::os(ErrorKind::of(&error), doing, error)
+        }
+        Step::Nice => {
+            let nice = command.standing.nice.unwrap_or(0);
+            let doing = format!(
+                "cannot start `{label}`: cannot give it the niceness {nice}; to favour it takes CAP_SYS_NICE, or RLIMIT_NICE"
+            );
+            Error::os(ErrorKind::of(&error), doing, error)
+        }
+        Step::Groups => not_ours(&label, "set its supplementary groups", "CAP_SETGID", error),
+        Step::Gid => {
+            let group = format!("become group {}", command.standing.gid.unwrap_or(0));
+            not_ours(&label, &group, "CAP_SETGID", error)
+        }
+        Step::Uid => {
+            let user = format!("become user {}", command.standing.uid.unwrap_or(0));
+            not_ours(&label, &user, "CAP_SETUID", error)
         }
         Step::Execute => {
             let program = short(&command.program.to_string_lossy());
@@ -75,6 +106,10 @@ pub(super) fn refused(command: &Command, words: &Words, step: Step, errno: c_int
                 _ => ErrorKind::of(&error),
             };
             let fix = match errno {
+                // A limit on processes is the new user's, and is looked at here, setuid(2).
+                libc::EAGAIN if command.standing.uid.is_some() => {
+                    "; its user has as many processes as it may"
+                }
                 libc::ENOENT => "; check its path",
                 libc::EACCES => "; is it executable, and are its directories?",
                 libc::ENOEXEC => "; it is no program and no script",
@@ -83,6 +118,26 @@ pub(super) fn refused(command: &Command, words: &Words, step: Step, errno: c_int
             Error::os(kind, format!("cannot start `{label}`: cannot execute `{program}`{fix}"), error)
         }
     }
+}
+
+/// What only the privileged can be.
+fn not_ours(label: &str, what: &str, capability: &str, error: io::Error) -> Error {
+    let fix = match error.raw_os_error() {
+        Some(libc::EPERM) => format!("; be root, or have {capability} as an ambient capability"),
+        // Only one id is mapped in a namespace that foster made without root.
+        Some(libc::EINVAL) => "; this user namespace has no such id: map it, or be root outside".to_string(),
+        _ => String::new(),
+    };
+    Error::os(ErrorKind::of(&error), format!("cannot start `{label}`: cannot {what}{fix}"), error)
+}
+
+fn both(limit: Option<&(Limit, Limit)>) -> String {
+    let one = |limit: Limit| match limit {
+        Limit::Of(limit) => limit.to_string(),
+        Limit::Unlimited => "unlimited".to_string(),
+        Limit::Inherited => "ours".to_string(),
+    };
+    limit.map_or(String::new(), |(soft, hard)| format!("{} (soft) and {} (hard)", one(*soft), one(*hard)))
 }
 
 fn exists(command: &Command, file: &CStr) -> bool {

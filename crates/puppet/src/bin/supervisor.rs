@@ -15,15 +15,16 @@
 //!
 //! HOW: `auto`, `sealed`, `group` or the name of a mechanism, with `+twin` `+nnp` (no new privileges), `+leave` (the
 //! leftovers stay) or `+patient` (it is stuck later), `+thread` (it is started from a thread that ends before the
-//! answer), or a level, which is required.
+//! answer), or a level, which is required; `+uid=N`, `+gid=N`, `+group=N`, `+nice=N`, `+nofile=N` say who it is and what it
+//! may.
 //!
 //! It can be its own guard, where guards cannot be run from memory.
 
 use std::io::{BufRead, Write, stdin, stdout};
 use std::time::Duration;
 
-use foster::{Child, Command, Containment, Error, Input, Leftovers, Level, Mechanism, Tried};
-use rustix::process::{Resource, Rlimit, setrlimit};
+use foster::{Child, Command, Containment, Error, Input, Leftovers, Level, Mechanism, Resource, Tried};
+use rustix::process::{Rlimit, setrlimit};
 use rustix::thread::gettid;
 
 /// It asks only for a moment: most of what it stops is not willing.
@@ -36,7 +37,7 @@ fn main() {
     foster::guard_main();
     puppet::limit_life(puppet::LIFE);
     // The second line behind the test's cgroup; root has no such limit.
-    _ = setrlimit(Resource::Nproc, Rlimit { current: Some(1500), maximum: Some(1500) });
+    _ = setrlimit(rustix::process::Resource::Nproc, Rlimit { current: Some(1500), maximum: Some(1500) });
     let (mut child, mut memory) = (None, Vec::new());
     for line in stdin().lock().lines() {
         let line = line.expect("the test speaks text");
@@ -116,6 +117,10 @@ fn command(words: &str) -> Command {
     let command = Command::new(puppet).args(words).stdin(Input::Null).containment(containment);
     let mut command = command.grace(GRACE).patience(PATIENCE);
     for more in how {
+        if let Some((what, number)) = more.split_once('=') {
+            command = with_standing(command, what, number.parse().expect("a number"));
+            continue;
+        }
         command = match more {
             "twin" => command.twin(true),
             "leave" => command.leftovers(Leftovers::Leave),
@@ -129,6 +134,18 @@ fn command(words: &str) -> Command {
         };
     }
     command
+}
+
+fn with_standing(command: Command, what: &str, number: i32) -> Command {
+    let id = number.cast_unsigned();
+    match what {
+        "uid" => command.uid(id),
+        "gid" => command.gid(id),
+        "group" => command.groups(&[id]),
+        "nice" => command.nice(number),
+        "nofile" => command.limit(Resource::Nofile, u64::from(id), u64::from(id)),
+        _ => panic!("no such option: {what}"),
+    }
 }
 
 /// What was got, as the puppet library's `Got` reads it.

@@ -20,9 +20,14 @@ mod here {
     pub(in super::super) const KILL: usize = 62;
     pub(in super::super) const FCNTL: usize = 72;
     pub(in super::super) const CHDIR: usize = 80;
+    pub(in super::super) const UMASK: usize = 95;
     pub(in super::super) const SETPGID: usize = 109;
     pub(in super::super) const GETPPID: usize = 110;
     pub(in super::super) const SETSID: usize = 112;
+    pub(in super::super) const SETGROUPS: usize = 116;
+    pub(in super::super) const SETRESUID: usize = 117;
+    pub(in super::super) const SETRESGID: usize = 119;
+    pub(in super::super) const SETPRIORITY: usize = 141;
     pub(in super::super) const SCHED_SETSCHEDULER: usize = 144;
     pub(in super::super) const PRCTL: usize = 157;
     pub(in super::super) const CLOCK_GETTIME: usize = 228;
@@ -32,6 +37,7 @@ mod here {
     pub(in super::super) const UNLINKAT: usize = 263;
     pub(in super::super) const PPOLL: usize = 271;
     pub(in super::super) const SIGNALFD4: usize = 289;
+    pub(in super::super) const PRLIMIT64: usize = 302;
 }
 
 #[cfg(target_arch = "aarch64")]
@@ -54,8 +60,13 @@ mod here {
     pub(in super::super) const KILL: usize = 129;
     pub(in super::super) const RT_SIGACTION: usize = 134;
     pub(in super::super) const RT_SIGPROCMASK: usize = 135;
+    pub(in super::super) const SETPRIORITY: usize = 140;
+    pub(in super::super) const SETRESUID: usize = 147;
+    pub(in super::super) const SETRESGID: usize = 149;
     pub(in super::super) const SETPGID: usize = 154;
     pub(in super::super) const SETSID: usize = 157;
+    pub(in super::super) const SETGROUPS: usize = 159;
+    pub(in super::super) const UMASK: usize = 166;
     pub(in super::super) const PRCTL: usize = 167;
     pub(in super::super) const GETPID: usize = 172;
     pub(in super::super) const GETPPID: usize = 173;
@@ -64,4 +75,5 @@ mod here {
     pub(in super::super) const CLONE: usize = 220;
     pub(in super::super) const EXECVE: usize = 221;
     pub(in super::super) const MMAP: usize = 222;
+    pub(in super::super) const PRLIMIT64: usize = 261;
 }
