@@ -38,20 +38,7 @@ pub(super) fn refused(command: &Command, words: &Words, step: Step, errno: c_int
             );
             Error::os(ErrorKind::BadDirectory, doing, error)
         }
-        Step::Limit(number) => {
-            let resource = standing::resource(number);
-            let limit = resource.and_then(|resource| command.standing.limits.get(&resource));
-            let what = resource.map_or("", Resource::name);
-            let raises = match (errno, resource) {
-                (libc::EPERM, Some(Resource::Nofile)) => {
-                    "; to raise a hard one takes CAP_SYS_RESOURCE, and goes up to /proc/sys/fs/nr_open"
-                }
-                (libc::EPERM, _) => "; to raise a hard one takes CAP_SYS_RESOURCE",
-                _ => "",
-            };
-            let doing = format!("cannot start `{label}`: cannot set its {what} to {}{raises}", both(limit));
-            Error::os(ErrorKind::of(&error), doing, error)
-        }
+        Step::Limit(number) => limited(command, &label, number, error),
         Step::Nice => {
             let nice = command.standing.nice.unwrap_or(0);
             let doing = format!(
@@ -120,6 +107,22 @@ pub(super) fn refused(command: &Command, words: &Words, step: Step, errno: c_int
     }
 }
 
+/// By the resource's number.
+fn limited(command: &Command, label: &str, number: u8, error: io::Error) -> Error {
+    let resource = standing::resource(number);
+    let limit = resource.and_then(|resource| command.get_limit(resource));
+    let what = resource.map_or("", Resource::name);
+    let fix = match (error.raw_os_error(), resource) {
+        (Some(libc::EPERM), Some(Resource::Nofile)) => {
+            "; to raise a hard one takes CAP_SYS_RESOURCE, and goes up to /proc/sys/fs/nr_open"
+        }
+        (Some(libc::EPERM), _) => "; to raise a hard one takes CAP_SYS_RESOURCE",
+        _ => "",
+    };
+    let doing = format!("cannot start `{label}`: cannot set its {what} to {}{fix}", both(limit));
+    Error::os(ErrorKind::of(&error), doing, error)
+}
+
 /// What only the privileged can be.
 fn not_ours(label: &str, what: &str, capability: &str, error: io::Error) -> Error {
     let fix = match error.raw_os_error() {
@@ -131,13 +134,13 @@ fn not_ours(label: &str, what: &str, capability: &str, error: io::Error) -> Erro
     Error::os(ErrorKind::of(&error), format!("cannot start `{label}`: cannot {what}{fix}"), error)
 }
 
-fn both(limit: Option<&(Limit, Limit)>) -> String {
+fn both(limit: Option<(Limit, Limit)>) -> String {
     let one = |limit: Limit| match limit {
         Limit::Of(limit) => limit.to_string(),
         Limit::Unlimited => "unlimited".to_string(),
         Limit::Inherited => "ours".to_string(),
     };
-    limit.map_or(String::new(), |(soft, hard)| format!("{} (soft) and {} (hard)", one(*soft), one(*hard)))
+    limit.map_or(String::new(), |(soft, hard)| format!("{} (soft) and {} (hard)", one(soft), one(hard)))
 }
 
 fn exists(command: &Command, file: &CStr) -> bool {
