@@ -19,11 +19,11 @@ use rustix::process::Pid;
 
 use super::guarded::{Born, be_started, with_an_image};
 use super::{Failed, Ready};
-use crate::Status;
 use crate::guard::wire::{self, FromGuard, Step};
 use crate::guard::{Came, Image};
 use crate::tree::strategy::Strategy;
 use crate::watch::Watch;
+use crate::{Signal, Status};
 
 /// Starts the leader. It executes the program when this returns.
 pub(super) fn start(ready: &Ready<'_>) -> Result<(Pid, Watch), Failed> {
@@ -53,7 +53,12 @@ fn step(ready: &Ready<'_>, image: &Image) -> Result<(Pid, Watch), Failed> {
             Came::Nothing => {}
             // Closed by the exec, or by a death, of which the tree will learn.
             Came::End if is_ours => return Ok((pid, watch)),
-            Came::End | Came::News(..) => {
+            Came::News(..) => {
+                _ = watch.signal(Signal::KILL);
+                watch.wait_dead();
+                return Err(Failed::Step(Step::Guard, libc::EPROTO));
+            }
+            Came::End => {
                 return Err(match watch.wait_dead() {
                     Some(Status::Exited(_)) => Failed::Step(Step::Guard, libc::ENOEXEC),
                     _ => Failed::Os(io::Error::other("it was killed while it started; start it again")),

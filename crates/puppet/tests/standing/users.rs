@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use foster::{Command, Containment, ErrorKind, Input, Mechanism, Pty, Signal, Sink, Status};
-use puppet::{Feature, NOBODY, alone_under, needs, scratch};
+use puppet::{Feature, Host, NOBODY, Programs, alone_under, needs, scratch};
 use rustix::process::dumpable_behavior;
 
 use crate::{STRANGER, cat, each, ours, output, us, who};
@@ -157,4 +157,30 @@ fn as_pid_1_too() {
         assert_eq!(who(&output(&command))[0], format!("{NOBODY} {NOBODY} {NOBODY} {NOBODY}"));
         assert_eq!(dumpable_behavior(), dumpable);
     });
+}
+
+/// However a program of ours can be run on a machine, the stepping stone is one.
+#[test]
+fn over_every_stepping_stone() {
+    if !needs(Feature::Safety) {
+        return;
+    }
+    let programs = Programs::copy();
+    let path = programs.directory().join("foster-guard");
+    fs::write(&path, foster::guard_program().expect("it is built")).expect("it is ours");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    for image in ["memory", "file", "host", "copy"] {
+        let mut host = Host::start_under(&programs, &["env", &format!("FOSTER_GUARD={image}")], 100, &[]);
+        let got =
+            host.run(&format!("group+uid={NOBODY}"), "wait").unwrap_or_else(|why| panic!("{image}: {why}"));
+        assert_eq!((got.mechanism.as_str(), got.guard), ("process-group", None), "{image}");
+        let leader = host.hear("leader: ready");
+        let status = fs::read_to_string(format!("/proc/{leader}/status")).expect("it lives");
+        assert_eq!(who(&status)[0], format!("{NOBODY} {NOBODY} {NOBODY} {NOBODY}"), "{image}");
+        // Its words are its own, whatever was run before.
+        let words = puppet::command_line(leader.parse().expect("a pid")).expect("it lives");
+        assert_eq!(words[1..], ["wait"], "{image}");
+        host.tell("kill");
+        host.hear("supervisor: gone");
+    }
 }
