@@ -30,8 +30,10 @@ pub(crate) unsafe fn run(socket: Fd, strings: *mut *const c_char) -> ! {
         _ => None,
     };
     let Some(ToGuard::Start(start)) = start else { sys::exit(1) };
-    // SAFETY: the caller's; the counts are checked.
-    let Some(words) = (unsafe { Words::lay_out(strings, &start) }) else {
+    // Large and seldom there: it has a place, is never moved, and costs nothing else.
+    let mut standing = MaybeUninit::uninit();
+    // SAFETY: the caller's; the counts are checked. The place lives as long as the guard.
+    let Some(words) = (unsafe { Words::lay_out(strings, &start, &mut standing) }) else {
         refuse(socket, Step::Guard, sys::EACCES)
     };
     if start.flags & wire::NO_GUARD != 0 {
@@ -325,7 +327,8 @@ fn prepare_leader(plan: &Plan<'_>) -> Result<(), (Step, Ret)> {
         sys::dispose(signal, start.ignored & (1 << (signal - 1)) != 0);
     }
     // Late: from here on its new user may stop it, and whoever waits for its exec waits for that user.
-    if let Some(standing) = plan.words.standing {
+    // SAFETY: null, or the place in `run`.
+    if let Some(standing) = unsafe { plan.words.standing.as_ref() } {
         standing.take()?;
     }
     // As who it is now: it need not be able to enter what root can.
@@ -373,7 +376,7 @@ struct Words {
     /// Null if there is none.
     directory: *const c_char,
     leaf: *const c_char,
-    standing: Option<&'static Standing>,
+    standing: *const Standing,
     candidates: *const *const c_char,
     candidates_len: usize,
     args: *mut *const c_char,
@@ -385,8 +388,12 @@ impl Words {
     ///
     /// # Safety
     ///
-    /// As for [`run`].
-    unsafe fn lay_out(strings: *mut *const c_char, start: &Start) -> Option<Words> {
+    /// As for [`run`], and `place` lives as long as what is returned.
+    unsafe fn lay_out(
+        strings: *mut *const c_char,
+        start: &Start,
+        place: &mut MaybeUninit<Standing>,
+    ) -> Option<Words> {
         let counts = start.strings;
         let [directory, leaf, standing] =
             [counts.directory, counts.leaf, counts.standing].map(|n| n as usize);
@@ -409,9 +416,12 @@ impl Words {
             Some(Words {
                 directory: optional(directory, 0),
                 leaf: optional(leaf, directory),
-                standing: match standing {
-                    0 => None,
-                    _ => Some(unpack((*strings.add(standing_at)).cast_mut())?),
+                standing: if standing == 1 {
+                    let standing = place.write(Standing::OURS);
+                    standing.unpack((*strings.add(standing_at)).cast_mut())?;
+                    standing
+                } else {
+                    ptr::null()
                 },
                 candidates: strings.add(first_candidate),
                 candidates_len: candidates,
@@ -419,20 +429,6 @@ impl Words {
                 vars: strings.add(first_arg + args + 1),
             })
         }
-    }
-}
-
-/// It is large and seldom there: it has a place of its own and is never moved.
-///
-/// # Safety
-///
-/// As for [`Standing::unpack`], for as long as the guard lives.
-unsafe fn unpack(text: *mut c_char) -> Option<&'static Standing> {
-    // SAFETY: one leader is started, once, and nobody else uses the place; the string is the caller's.
-    unsafe {
-        let standing = &mut *STANDING.0.get();
-        standing.unpack(text)?;
-        Some(standing)
     }
 }
 
@@ -470,10 +466,3 @@ fn close_these(first: u32, last: u32) {
         }
     }
 }
-
-struct Place(core::cell::UnsafeCell<Standing>);
-
-// SAFETY: a guard has one thread.
-unsafe impl Sync for Place {}
-
-static STANDING: Place = Place(core::cell::UnsafeCell::new(Standing::OURS));
