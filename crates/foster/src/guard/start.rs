@@ -7,7 +7,7 @@
 
 use core::cell::Cell;
 use core::ffi::{CStr, c_char, c_void};
-use core::mem::size_of_val;
+use core::mem::{MaybeUninit, size_of_val};
 use core::ptr;
 
 use super::hold::{self, Hold};
