@@ -58,6 +58,7 @@ pub(crate) struct Streams {
 
 /// What belongs to whoever holds the run's lock.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact that comes for itself")]
 struct Held {
     course: Course,
     tree: tree::Held,
@@ -67,6 +68,8 @@ struct Held {
     withheld: bool,
     /// The engine watches the tree.
     watched: bool,
+    /// But for what is watched later.
+    partly: bool,
     /// Where the run stands in the engine's timetable.
     queued: Option<Instant>,
 }
@@ -75,6 +78,19 @@ struct Held {
 const LOOK: u8 = 1;
 /// The same, and a descriptor of the tree has said so.
 const READY: u8 = 1 << 1;
+
+/// How long a leader runs before the engine watches what [`Tree::watched_later`] says.
+const LATER: Duration = Duration::from_millis(100);
+
+/// When that is due; or, where it was due and could not be done, when to try again.
+fn later(partly: bool, started: Instant, now: Instant) -> Option<Instant> {
+    let due = started.checked_add(LATER).filter(|due| *due > now).or_else(|| now.checked_add(LATER));
+    due.filter(|_| partly)
+}
+
+fn sooner(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    [one, other].into_iter().flatten().min()
+}
 
 impl Held {
     /// Whether nothing has happened to it, and nothing is due.
@@ -95,8 +111,9 @@ impl Run {
         started: (Instant, SystemTime),
     ) -> io::Result<Arc<Run>> {
         let course = Course::new(policy);
-        let queued = course.limit(started.0);
-        let mut held = Held { course, tree, exited: false, withheld: false, watched: false, queued };
+        let partly = tree.watched_later().is_some();
+        let queued = sooner(course.limit(started.0), later(partly, started.0, started.0));
+        let mut held = Held { course, tree, exited: false, withheld: false, watched: false, partly, queued };
         let run = engine.register(|id| {
             Arc::new(Run {
                 id,
@@ -246,6 +263,16 @@ impl Run {
             held.withheld = true;
             self.unwatch(held);
         }
+        if held.partly && !held.exited && now.saturating_duration_since(self.started.0) >= LATER {
+            held.partly = self.watch(held.tree.watched_later()).is_err();
+            // That was nothing to it.
+            if held.course.rests() && !held.withheld {
+                let limit = held.course.limit(self.started.0);
+                let next = sooner(limit, later(held.partly, self.started.0, now));
+                self.engine.requeue(self.id, held.queued, next);
+                held.queued = next;
+            }
+        }
         if let Some(way) = held.course.way()
             && way.look.is_some_and(|look| look <= now)
         {
@@ -357,10 +384,8 @@ impl Run {
             way.look = now.checked_add(way.pace);
             way.pace = (way.pace * 2).min(SLOWEST_LOOK);
         }
-        let next = match (deadline, way.look) {
-            (Some(deadline), Some(look)) => Some(deadline.min(look)),
-            (deadline, look) => deadline.or(look),
-        };
+        let later = later(held.partly && !held.exited, self.started.0, now);
+        let next = sooner(sooner(deadline, way.look), later);
         if next != held.queued {
             self.engine.requeue(self.id, held.queued, next);
             held.queued = next;
@@ -451,6 +476,9 @@ impl Run {
     fn unwatch(&self, held: &mut Held) {
         if std::mem::take(&mut held.watched) {
             held.tree.watched().into_iter().for_each(|descriptor| self.engine.unwatch(descriptor));
+            if let Some(later) = held.tree.watched_later().filter(|_| !held.partly) {
+                self.engine.unwatch(later);
+            }
         }
     }
 

@@ -39,6 +39,12 @@ pub(crate) trait Tree: Debug + Send {
     /// What the engine is to watch; when one of these is ready, there is news.
     fn watched(&self) -> Vec<BorrowedFd<'_>>;
 
+    /// What the engine is to watch besides once the leader has run for a while: it says what who is watched says sooner,
+    /// but for when that is held back.
+    fn watched_later(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
     /// The leader, if it is our child and nothing else is watched: a thread can sleep until it is dead, and wakes also
     /// when somebody else takes in its end. News of a guard are read by one.
     fn own_child(&self) -> Option<Watch> {

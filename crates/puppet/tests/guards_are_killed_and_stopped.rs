@@ -129,15 +129,17 @@ fn a_stopped_guard_is_continued_to_kill() {
     });
 }
 
-/// What says so is the leader's pidfd, which nobody can stop.
+/// What says so is the leader's pidfd, which nobody can stop, and which is watched when it has run for a while: before
+/// and after that.
 #[test]
 fn a_stopped_guard_is_continued_to_tell_the_exit() {
     alone(|| {
         for mechanism in mechanisms() {
-            for twin in [false, true] {
+            for (twin, age) in [(false, 0), (false, 300), (true, 0), (true, 300)] {
                 let command = puppet("wait").containment(Containment::Exactly(mechanism)).twin(twin);
                 let stage = Stage::start(&command);
                 let leader = stage.leader();
+                std::thread::sleep(Duration::from_millis(age));
                 let outer = stage.child().containment().guard.expect("a guard").pid;
                 let guards = if twin { guards(outer).into() } else { vec![Actor::of(outer)] };
                 // The outer one first: it would wake the other.
@@ -145,7 +147,7 @@ fn a_stopped_guard_is_continued_to_tell_the_exit() {
                 leader.signal(Signal::KILL);
                 leader.dies();
                 let killed = Status::Signaled { signal: Signal::KILL, core_dumped: false };
-                assert_eq!(stage.exit().status, killed, "{mechanism}, twin {twin}");
+                assert_eq!(stage.exit().status, killed, "{mechanism}, twin {twin}, after {age} ms");
                 within(&stage.child().gone());
             }
         }

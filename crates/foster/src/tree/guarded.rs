@@ -160,7 +160,13 @@ impl Tree for Guarded {
 
     fn watched(&self) -> Vec<BorrowedFd<'_>> {
         let link = self.parts.link.as_ref().map(AsFd::as_fd);
-        link.into_iter().chain([self.parts.guard.as_fd(), self.parts.pidfd.as_fd()]).collect()
+        link.into_iter().chain([self.parts.guard.as_fd()]).collect()
+    }
+
+    /// The guard tells the leader's end, unless somebody has stopped it. Watched from the start, the pidfd would wake the
+    /// engine up for every end a moment before the guard does.
+    fn watched_later(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.parts.pidfd.as_fd())
     }
 
     fn hear(&mut self) -> Vec<Heard> {
