@@ -6,7 +6,7 @@
 //! engine does not even wait for the lock: whoever has it takes in what the engine brought meanwhile.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant, SystemTime};
@@ -21,7 +21,7 @@ use crate::known::Known;
 use crate::lifecycle::{Effect, Fact, News, Order, Output};
 use crate::pump::{Feed, Pump};
 use crate::tree::proc::Process;
-use crate::tree::{self, Heard, Tree};
+use crate::tree::{self, Heard, Tree, Watched};
 use crate::watch::{Collect, Watch};
 use crate::{Captured, Event, EventKind, Exit, Policy, Proof, Stream, Stuck};
 
@@ -325,8 +325,11 @@ impl Run {
             let way = held.course.go(started);
             way.ended = Some((ended, now, leftovers));
             way.machine.fact(fact, now);
-            news = true;
+            // The end is told before anything is given back.
+            wake.and(self.drive(guard, now).1);
+            news = false;
         }
+        let Some(held) = guard.as_mut() else { return wake };
         if let Some(way) = held.course.way() {
             if held.exited && !held.tree.must_be_asked() && held.tree.is_empty(now) {
                 way.machine.fact(Fact::Empty, now);
@@ -348,9 +351,10 @@ impl Run {
     fn drive(&self, guard: &mut Option<Held>, now: Instant) -> (io::Result<()>, Wake) {
         let mut result = Ok(());
         let mut delivered = true;
-        let mut happened = Vec::new();
+        let mut wake = Wake::default();
+        let mut gone = None;
         let Some(held) = guard.as_mut().filter(|held| !held.rests(now)) else {
-            return (result, Wake::default());
+            return (result, wake);
         };
         let (tree, way) = (&mut *held.tree, held.course.go(self.started.0));
         let deadline = loop {
@@ -372,7 +376,11 @@ impl Run {
                 }
                 // What reached nobody is the caller's to know, by the error.
                 Output::Tell(News::Signalled(_)) if !delivered => {}
-                Output::Tell(news) => happened.extend(self.kind_of(tree, way, held.exited, news)),
+                Output::Tell(news) => match self.kind_of(tree, way, held.exited, news) {
+                    Some(kind @ EventKind::Gone(_)) => gone = Some(kind),
+                    Some(kind) => wake.and(self.post(kind)),
+                    None => {}
+                },
                 Output::Wait(deadline) => break deadline,
             }
         };
@@ -390,7 +398,7 @@ impl Run {
             self.engine.requeue(self.id, held.queued, next);
             held.queued = next;
         }
-        // Posted last: who reads that it is gone finds neither its zombie nor its descriptors.
+        // Before it is told: who reads that it is gone finds neither its zombie nor its descriptors.
         if way.machine.is_gone() {
             self.unwatch(held);
             self.engine.unregister(self.id);
@@ -399,9 +407,8 @@ impl Run {
             }
             *guard = None;
         }
-        let mut wake = Wake::default();
-        for kind in happened {
-            wake.and(self.post(kind));
+        if let Some(gone) = gone {
+            wake.and(self.post(gone));
         }
         (result, wake)
     }
@@ -464,18 +471,22 @@ impl Run {
         self.board.post(&self.label, Event { at: SystemTime::now(), elapsed, kind })
     }
 
-    /// Has the engine look when there is news.
-    fn watch<'a>(&self, descriptors: impl IntoIterator<Item = BorrowedFd<'a>>) -> io::Result<()> {
-        descriptors.into_iter().try_for_each(|descriptor| {
-            // Each change once: what is heard is taken in whole, and an end does not end.
-            self.engine.watch(descriptor, self.id, EventFlags::IN | EventFlags::ET)
+    /// Has the engine look when there is news: of a link each time, where all that is there is taken in; of a process
+    /// once, when it ends, and not again when it is reaped.
+    fn watch<'a>(&self, watched: impl IntoIterator<Item = Watched<'a>>) -> io::Result<()> {
+        watched.into_iter().try_for_each(|watched| {
+            let flags = match watched {
+                Watched::Link(_) => EventFlags::IN | EventFlags::ET,
+                Watched::Process(_) => EventFlags::IN | EventFlags::ONESHOT,
+            };
+            self.engine.watch(watched, self.id, flags)
         })
     }
 
     /// Before the descriptors are closed: epoll watches the files behind them, which may live on elsewhere.
     fn unwatch(&self, held: &mut Held) {
         if std::mem::take(&mut held.watched) {
-            held.tree.watched().into_iter().for_each(|descriptor| self.engine.unwatch(descriptor));
+            held.tree.watched().into_iter().for_each(|watched| self.engine.unwatch(watched));
             if let Some(later) = held.tree.watched_later().filter(|_| !held.partly) {
                 self.engine.unwatch(later);
             }

@@ -7,7 +7,7 @@
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Deref, DerefMut};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
 use crate::lifecycle::Reach;
@@ -37,11 +37,11 @@ pub(crate) trait Tree: Debug + Send {
     fn leader(&self) -> u32;
 
     /// What the engine is to watch; when one of these is ready, there is news.
-    fn watched(&self) -> Vec<BorrowedFd<'_>>;
+    fn watched(&self) -> Vec<Watched<'_>>;
 
     /// What the engine is to watch besides once the leader has run for a while: it says what who is watched says sooner,
     /// but for when that is held back.
-    fn watched_later(&self) -> Option<BorrowedFd<'_>> {
+    fn watched_later(&self) -> Option<Watched<'_>> {
         None
     }
 
@@ -127,6 +127,23 @@ impl DerefMut for Held {
         match self {
             Held::Group(group) => group,
             Held::Other(tree) => &mut **tree,
+        }
+    }
+}
+
+/// What tells the engine that there is news.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Watched<'a> {
+    /// A guard's word, now and then.
+    Link(BorrowedFd<'a>),
+    /// That a process is dead.
+    Process(BorrowedFd<'a>),
+}
+
+impl AsFd for Watched<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Watched::Link(descriptor) | Watched::Process(descriptor) => *descriptor,
         }
     }
 }

@@ -5,13 +5,13 @@
 //! that the leader can be reaped at once; before, it is reaped last, and until then its number is nobody else's.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, getpgid};
 
-use super::Tree;
 use super::proc::{self, Process};
+use super::{Tree, Watched};
 use crate::lifecycle::Reach;
 use crate::watch::{Collect, Ended, Watch};
 use crate::{Contained, Proof, Signal};
@@ -91,8 +91,8 @@ impl Tree for Group {
         self.leader.as_raw_nonzero().get().cast_unsigned()
     }
 
-    fn watched(&self) -> Vec<BorrowedFd<'_>> {
-        vec![self.watch.as_fd()]
+    fn watched(&self) -> Vec<Watched<'_>> {
+        vec![Watched::Process(self.watch.as_fd())]
     }
 
     fn own_child(&self) -> Option<Watch> {

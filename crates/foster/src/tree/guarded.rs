@@ -2,12 +2,12 @@
 //! the leader ended, and when nobody is left. What can be done from here at once is done from here.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::time::Instant;
 
 use super::group::signal_each;
 use super::strategy::Strategy;
-use super::{Heard, Tree, proc};
+use super::{Heard, Tree, Watched, proc};
 use crate::guard::wire::{Exited, FromGuard, ToGuard};
 use crate::guard::{Came, Link};
 use crate::lifecycle::Reach;
@@ -158,15 +158,15 @@ impl Tree for Guarded {
         self.parts.leader
     }
 
-    fn watched(&self) -> Vec<BorrowedFd<'_>> {
-        let link = self.parts.link.as_ref().map(AsFd::as_fd);
-        link.into_iter().chain([self.parts.guard.as_fd()]).collect()
+    fn watched(&self) -> Vec<Watched<'_>> {
+        let link = self.parts.link.as_ref().map(|link| Watched::Link(link.as_fd()));
+        link.into_iter().chain([Watched::Process(self.parts.guard.as_fd())]).collect()
     }
 
     /// The guard tells the leader's end, unless somebody has stopped it. Watched from the start, the pidfd would wake the
     /// engine up for every end a moment before the guard does.
-    fn watched_later(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.parts.pidfd.as_fd())
+    fn watched_later(&self) -> Option<Watched<'_>> {
+        Some(Watched::Process(self.parts.pidfd.as_fd()))
     }
 
     fn hear(&mut self) -> Vec<Heard> {

@@ -5,11 +5,10 @@
 //! an orphan.
 
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use super::group::{Group, signal_each};
-use super::{Tree, proc, strategy};
+use super::{Tree, Watched, proc, strategy};
 use crate::lifecycle::Reach;
 use crate::watch::{Ended, Watch};
 use crate::{Contained, Level, Mechanism, Proof, Signal, Survives, init};
@@ -41,7 +40,7 @@ impl Tree for Init {
         self.group.leader()
     }
 
-    fn watched(&self) -> Vec<BorrowedFd<'_>> {
+    fn watched(&self) -> Vec<Watched<'_>> {
         self.group.watched()
     }
 
