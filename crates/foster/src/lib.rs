@@ -71,7 +71,7 @@
 //! the machine its facts. So a timeout acts on the process, not on a wait: it is enforced though nobody waits, polls,
 //! or holds a runtime. No `SIGCHLD` handler, no `waitpid(-1)`, no disposition of the host's changed.
 //!
-//! Between us and the leader stands a **guard**: one tiny process per tree (11 KB, no std, run from memory), which is
+//! Between us and the leader stands a **guard**: one tiny process per tree (15 KB, no std, run from memory), which is
 //! the leader's parent and to which the kernel gives every orphan of the tree. So nobody else in this process can
 //! steal the exit status; that nothing is left is *proven* (`waitid` says ECHILD); and when this process dies,
 //! however it dies, the guard ends the tree. Its death is noticed at once whatever our memory, by two sleeping
