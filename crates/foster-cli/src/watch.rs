@@ -92,6 +92,8 @@ struct Ledger {
     sent: Vec<Signal>,
     /// The terminal's Ctrl-C or Ctrl-\ came to us too.
     typed: bool,
+    /// Whoever we work for went away. A window that is closed tells so by up to three ways, and is one wish.
+    abandoned: bool,
 }
 
 impl Ledger {
@@ -301,18 +303,18 @@ impl<'a> Watch<'a> {
         if stdin_closed {
             self.other_sides.stdin = false;
             self.volume.say(Volume::Verbose, "standard input was closed");
-            self.stop(None);
+            self.abandoned(None);
         }
         if stdout_closed {
             self.other_sides.stdout = false;
             self.volume.say(Volume::Verbose, "nobody reads the output any more");
             // As when a window is closed.
-            self.stop(Some(Signal::HUP));
+            self.abandoned(Some(Signal::HUP));
         }
         if terminal_closed {
             self.other_sides.terminal = false;
             self.volume.say(Volume::Verbose, "the terminal went away");
-            self.stop(None);
+            self.abandoned(None);
         }
     }
 
@@ -332,6 +334,9 @@ impl<'a> Watch<'a> {
             // It was the program's to answer; without it, it is for what is left and for us.
             Meaning::Pass(signal) if typed && self.child.pid().is_none() => self.stop(Some(signal)),
             Meaning::Pass(signal) => self.pass(signal),
+            Meaning::Stop(signal) if arrived.signal == Signal::HUP && arrived.origin == Origin::Kernel => {
+                self.abandoned(signal);
+            }
             Meaning::Stop(signal) => self.stop(signal),
             Meaning::Child => self.child_changed(),
             Meaning::Continue => self.continued(),
@@ -348,6 +353,13 @@ impl<'a> Watch<'a> {
         self.ledger.note(signal);
         if let Err(error) = self.child.signal(signal) {
             self.volume.say(Volume::Normal, error);
+        }
+    }
+
+    /// There is nobody any more for whom the program runs.
+    fn abandoned(&mut self, signal: Option<Signal>) {
+        if !std::mem::replace(&mut self.ledger.abandoned, true) {
+            self.stop(signal);
         }
     }
 

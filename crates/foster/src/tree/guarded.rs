@@ -181,10 +181,6 @@ impl Tree for Guarded {
                 }
             }
         }
-        if self.empty {
-            // It has nothing more to say, and its end is told by its pidfd. Open, the link would wake us up before that.
-            self.parts.link = None;
-        }
         if self.ended.is_none() && !self.lost && !self.empty && self.parts.pidfd.is_dead() {
             // The guard will say so in a moment; unless somebody has stopped it.
             _ = self.parts.guard.signal(Signal::CONT);
@@ -317,6 +313,8 @@ impl Tree for Guarded {
             return false;
         }
         if self.empty {
+            // It has nothing more to say, and its end is told by its pidfd. Open, the link would wake us up before that.
+            self.parts.link = None;
             // While the guard ends.
             self.remove_leaf();
         }

@@ -226,6 +226,17 @@ fn the_size_is_that_of_the_outer_terminal_and_follows_it() {
     assert_eq!(foster.wait().expect("waitable").code(), Some(3));
 }
 
+/// We hear of it by a signal, by our output and by our terminal: that is one wish, and no reason to kill.
+#[test]
+fn a_closed_window_asks_once() {
+    let place = scratch("pty-closed");
+    let words = line("", "on HUP [ sleep 0.4 exit 3 ] on TERM [ sleep 0.4 exit 3 ] size wait");
+    let words: Vec<&str> = words.split_whitespace().map(|word| word.trim_matches('\'')).collect();
+    let window = Window::open(&words, &place, 30, 100);
+    window.wait_for("its size", |screen| screen.shows("leader: 30 x 100"));
+    assert_eq!(window.hang_up().wait().expect("waitable").code(), Some(3));
+}
+
 #[test]
 fn f07_typed_keys_do_there_what_they_do_in_ours() {
     // A shell ends its loop only when its child died of INT, not when it exited with 130.
