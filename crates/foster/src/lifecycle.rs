@@ -373,6 +373,11 @@ impl Lifecycle {
         }
     }
 
+    /// Whether the tree was killed, and may be there yet.
+    pub(crate) fn is_killed(&self) -> bool {
+        matches!(self.phase, Phase::Killed { .. })
+    }
+
     /// Whether what held the tree is to be given back.
     pub(crate) fn is_emptied(&self) -> bool {
         matches!(self.phase, Phase::Emptied { .. })

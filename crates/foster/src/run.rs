@@ -95,7 +95,10 @@ fn sooner(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
 impl Held {
     /// Whether nothing has happened to it, and nothing is due.
     fn rests(&self, now: Instant) -> bool {
-        self.course.rests() && !self.withheld && self.queued.is_none_or(|due| now < due)
+        self.course.rests()
+            && !self.withheld
+            && !self.tree.is_late(false)
+            && self.queued.is_none_or(|due| now < due)
     }
 }
 
@@ -277,6 +280,9 @@ impl Run {
             && way.look.is_some_and(|look| look <= now)
         {
             way.look = None;
+            if held.tree.is_late(way.machine.is_killed()) {
+                held.tree.urge();
+            }
             if held.exited && held.tree.is_empty(now) {
                 way.machine.fact(Fact::Empty, now);
             }
@@ -386,11 +392,16 @@ impl Run {
         };
         // What gives back takes a moment, and is asked for again should nobody tell.
         let ask = way.machine.awaits_empty() && tree.must_be_asked() || way.machine.is_emptied();
-        if !ask && !held.withheld {
+        if ask || held.withheld {
+            if way.look.is_none() {
+                way.look = now.checked_add(way.pace);
+                way.pace = (way.pace * 2).min(SLOWEST_LOOK);
+            }
+        } else if tree.is_late(way.machine.is_killed()) {
+            // It has been urged just now, and is about to tell, unless it is stopped once more.
+            way.look = way.look.or(now.checked_add(SLOWEST_LOOK));
+        } else {
             way.look = None;
-        } else if way.look.is_none() {
-            way.look = now.checked_add(way.pace);
-            way.pace = (way.pace * 2).min(SLOWEST_LOOK);
         }
         let later = later(held.partly && !held.exited, self.started.0, now);
         let next = sooner(sooner(deadline, way.look), later);

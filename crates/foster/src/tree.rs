@@ -68,6 +68,15 @@ pub(crate) trait Tree: Debug + Send {
     /// Forces everything the tree holds.
     fn kill(&mut self) -> io::Result<()>;
 
+    /// Whether somebody is to tell us something soon, and is to be [urged](Tree::urge) should he not. `killed`: the tree
+    /// was.
+    fn is_late(&self, _killed: bool) -> bool {
+        false
+    }
+
+    /// Has who is late go on: somebody may have stopped him, again and again.
+    fn urge(&self) {}
+
     /// It was killed, and is still there: whatever else there is to be done.
     fn kill_again(&mut self) {}
 

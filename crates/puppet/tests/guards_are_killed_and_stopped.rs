@@ -1,7 +1,7 @@
 //! What becomes of a tree whose guard is killed, stopped or let go: of a twin, one is enough, and what it ends is told.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use foster::{Containment, EventKind, Mechanism, Signal, Status};
 use puppet::{
@@ -148,6 +148,34 @@ fn a_stopped_guard_is_continued_to_tell_the_exit() {
                 leader.dies();
                 let killed = Status::Signaled { signal: Signal::KILL, core_dumped: false };
                 assert_eq!(stage.exit().status, killed, "{mechanism}, twin {twin}, after {age} ms");
+                within(&stage.child().gone());
+            }
+        }
+    });
+}
+
+/// It is continued as often as it is stopped, by whom it holds, say: once is not enough.
+#[test]
+fn a_guard_that_is_stopped_again_and_again_tells_the_exit() {
+    alone(|| {
+        for mechanism in mechanisms() {
+            for (kill, age) in [(false, 0), (false, 150), (true, 0), (true, 150)].repeat(5) {
+                let stage = Stage::start(&puppet("wait").containment(Containment::Exactly(mechanism)));
+                let leader = stage.leader();
+                std::thread::sleep(Duration::from_millis(age));
+                let guard = Actor::of(stage.child().containment().guard.expect("a guard").pid);
+                stop(&guard);
+                if kill {
+                    drop(stage.child().kill());
+                } else {
+                    leader.signal(Signal::KILL);
+                }
+                let until = Instant::now() + Duration::from_millis(120);
+                while Instant::now() < until {
+                    guard.signal(Signal::STOP);
+                }
+                let killed = Status::Signaled { signal: Signal::KILL, core_dumped: false };
+                assert_eq!(stage.exit().status, killed, "{mechanism}, killed {kill}, after {age} ms");
                 within(&stage.child().gone());
             }
         }

@@ -46,6 +46,8 @@ pub(crate) struct Guarded {
     lost: bool,
     reaped: bool,
     detached: bool,
+    /// The leader is dead, and the guard has not said so.
+    late: bool,
     /// The leaf was removed, or that was tried.
     gave_back: bool,
 }
@@ -60,6 +62,7 @@ impl Guarded {
             lost: false,
             reaped: false,
             detached: false,
+            late: false,
             gave_back: false,
         }
     }
@@ -181,9 +184,10 @@ impl Tree for Guarded {
                 }
             }
         }
-        if self.ended.is_none() && !self.lost && !self.empty && self.parts.pidfd.is_dead() {
+        self.late = self.ended.is_none() && !self.lost && !self.empty && self.parts.pidfd.is_dead();
+        if self.late {
             // The guard will say so in a moment; unless somebody has stopped it.
-            _ = self.parts.guard.signal(Signal::CONT);
+            self.urge();
         }
         heard
     }
@@ -240,10 +244,6 @@ impl Tree for Guarded {
         let group = self.signal_group(Signal::KILL);
         let leader = if self.ended.is_some() { Ok(()) } else { self.parts.pidfd.signal(Signal::KILL) };
         let told = self.tell(ToGuard::Kill);
-        // One that somebody stopped hears nothing, and nobody else sees the tree's end.
-        if !self.lost && !self.reaped {
-            _ = self.parts.guard.signal(Signal::CONT);
-        }
         let leaf = match &self.parts.strategy {
             Strategy::Cgroup(leaf) => leaf.kill(),
             // To freeze takes its time: that is the guard's, as long as there is one.
@@ -253,7 +253,20 @@ impl Tree for Guarded {
             Strategy::Subreaper => self.each_descendant(Signal::KILL, |_| true),
             Strategy::Freezer(_) | Strategy::Landlock | Strategy::Namespace(_) => Ok(()),
         };
+        // One that somebody stopped hears nothing, and nobody else sees the tree's end. Last: whom this kill has ended
+        // stops nobody any more.
+        if !self.lost && !self.reaped {
+            self.urge();
+        }
         leader.and(group).and(told).and(leaf)
+    }
+
+    fn is_late(&self, killed: bool) -> bool {
+        (killed || self.late) && !self.lost && !self.empty
+    }
+
+    fn urge(&self) {
+        _ = self.parts.guard.signal(Signal::CONT);
     }
 
     fn kill_again(&mut self) {
