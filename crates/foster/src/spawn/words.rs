@@ -34,6 +34,7 @@ impl Words {
         let variables = Variables::new(command)?;
         let mut strings = Strings::with_room_for(command, &variables);
         let program = command.program.as_bytes();
+        no_nul("the program", program)?;
         let has_path = program.contains(&b'/');
         let ourselves = ourselves(&command.program);
         if let Some(ourselves) = &ourselves {
@@ -42,6 +43,7 @@ impl Words {
             strings.push("the program", &[program])?;
         } else {
             let path = variables.path().unwrap_or(OsStr::new("/bin:/usr/bin")).as_bytes();
+            no_nul("the variable PATH,", path)?;
             for directory in path.split(|byte| *byte == b':') {
                 let slash: &[u8] = if matches!(directory, [] | [.., b'/']) { b"" } else { b"/" };
                 strings.push("the program", &[directory, slash, program])?;
@@ -155,15 +157,17 @@ impl Strings {
         for part in parts {
             self.bytes.extend_from_slice(part);
         }
-        let text = &self.bytes[start..];
-        if let Some(at) = memchr::memchr(0, text) {
-            let text = OsStr::from_bytes(text).display();
-            return Err(format!("there is a NUL in {what} `{text}`, at byte {at}; remove it"));
-        }
+        no_nul(what, &self.bytes[start..])?;
         self.bytes.push(0);
         self.starts.push(start);
         Ok(())
     }
+}
+
+fn no_nul(what: &str, text: &[u8]) -> Result<(), String> {
+    let Some(at) = memchr::memchr(0, text) else { return Ok(()) };
+    let text = OsStr::from_bytes(text).display();
+    Err(format!("there is a NUL in {what} `{text}`, at byte {at}; remove it"))
 }
 
 /// The host's, as it is and in its order, with the command's changes.
