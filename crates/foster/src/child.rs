@@ -110,7 +110,9 @@ impl Child {
             Error::os(ErrorKind::of(&error), format!("cannot start `{}`", short(&command.get_label())), error)
         };
         let engine = Engine::get().map_err(refused)?;
-        let now = (Instant::now(), SystemTime::now());
+        // The calendar first: what happens next is never told to have been before the start.
+        let calendar = SystemTime::now();
+        let now = (Instant::now(), calendar);
         let Started { mut tree, contained, ours, pty } = spawn::start(command)?;
         let policy = command.policy.clone();
         let reader = Reader {

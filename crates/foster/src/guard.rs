@@ -92,7 +92,7 @@ impl Images {
         }
         if let Some(only) = only.filter(|_| all.is_empty()) {
             let message = format!(
-                "FOSTER_GUARD={} is no way to run a guard here; unset it, or name memory, file, host or copy",
+                "FOSTER_GUARD={} is no way to run a guard here; unset it, or name another of memory, file, host and copy",
                 only.display()
             );
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));

@@ -409,7 +409,8 @@ impl Run {
             self.engine.requeue(self.id, held.queued, next);
             held.queued = next;
         }
-        // Before it is told: who reads that it is gone finds neither its zombie nor its descriptors.
+        // Before it is told: who reads that it is gone finds neither its zombie nor its descriptors; but for a thread
+        // that slept for its end, which is about to let go of the pidfd.
         if way.machine.is_gone() {
             self.unwatch(held);
             self.engine.unregister(self.id);
