@@ -387,8 +387,9 @@ impl Command {
     /// # Errors
     ///
     /// [`ErrorKind`](crate::ErrorKind) tells what: no such program, not executable, no such working directory, a
-    /// NUL or an empty command, too large, no descriptors, no processes. Then nothing was started, or nothing is
-    /// left of it.
+    /// NUL or an empty command, too large, no descriptors, no processes; a user, a limit or a niceness that there is
+    /// not (`InvalidInput`), or that we may not give (`NotPermitted`). Then nothing was started, or nothing is left of
+    /// it.
     pub fn spawn(&self) -> Result<Child, Error> {
         Child::spawn(self)
     }

@@ -98,6 +98,12 @@ fn a_nul_is_refused_wherever_it_is() {
         assert_eq!(io::Error::from(error).kind(), io::ErrorKind::InvalidInput);
     }
     refused(&Command::new(nul), ErrorKind::InvalidInput, "NUL");
+    // Where it is, not in the first file that was to be tried.
+    let error = refused(&Command::new(nul), ErrorKind::InvalidInput, "at byte 1;").to_string();
+    assert!(error.contains("NUL in the program"), "{error}");
+    let path = plain().env("PATH", OsStr::from_bytes(b"/bin:/\0:/usr/bin"));
+    let error = refused(&path, ErrorKind::InvalidInput, "at byte 6;").to_string();
+    assert!(error.contains("NUL in the variable PATH"), "{error}");
 }
 
 #[test]

@@ -129,17 +129,43 @@ fn a_stopped_guard_is_continued_to_kill() {
     });
 }
 
+/// Until the engine watches its pidfd: the kernel tells what an epoll watches, and whom a pidfd pins, `proc_pid_fdinfo(5)`.
+#[track_caller]
+fn is_watched(leader: &Actor) {
+    let told = |fd: &str| std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap_or_default();
+    let word =
+        |line: &str, name: &str| line.strip_prefix(name)?.split_whitespace().next().map(str::to_string);
+    let look = || {
+        let open = std::fs::read_dir("/proc/self/fd").expect("/proc is mounted").flatten();
+        let watched: Vec<String> = open
+            .flat_map(|fd| {
+                let text = told(&fd.file_name().to_string_lossy());
+                text.lines().filter_map(|line| word(line, "tfd:")).collect::<Vec<_>>()
+            })
+            .collect();
+        let pids = watched.iter().flat_map(|fd| {
+            let text = told(fd);
+            text.lines().filter_map(|line| word(line, "Pid:")).collect::<Vec<_>>()
+        });
+        pids.collect::<Vec<_>>()
+    };
+    let wanted = leader.pid().to_string();
+    eventually("the engine watches the leader", look, |pids| pids.contains(&wanted));
+}
+
 /// What says so is the leader's pidfd, which nobody can stop, and which is watched when it has run for a while: before
 /// and after that.
 #[test]
 fn a_stopped_guard_is_continued_to_tell_the_exit() {
     alone(|| {
         for mechanism in mechanisms() {
-            for (twin, age) in [(false, 0), (false, 300), (true, 0), (true, 300)] {
+            for (twin, later) in [(false, false), (false, true), (true, false), (true, true)] {
                 let command = puppet("wait").containment(Containment::Exactly(mechanism)).twin(twin);
                 let stage = Stage::start(&command);
                 let leader = stage.leader();
-                std::thread::sleep(Duration::from_millis(age));
+                if later {
+                    is_watched(&leader);
+                }
                 let outer = stage.child().containment().guard.expect("a guard").pid;
                 let guards = if twin { guards(outer).into() } else { vec![Actor::of(outer)] };
                 // The outer one first: it would wake the other.
@@ -147,7 +173,7 @@ fn a_stopped_guard_is_continued_to_tell_the_exit() {
                 leader.signal(Signal::KILL);
                 leader.dies();
                 let killed = Status::Signaled { signal: Signal::KILL, core_dumped: false };
-                assert_eq!(stage.exit().status, killed, "{mechanism}, twin {twin}, after {age} ms");
+                assert_eq!(stage.exit().status, killed, "{mechanism}, twin {twin}, watched {later}");
                 within(&stage.child().gone());
             }
         }
@@ -159,10 +185,12 @@ fn a_stopped_guard_is_continued_to_tell_the_exit() {
 fn a_guard_that_is_stopped_again_and_again_tells_the_exit() {
     alone(|| {
         for mechanism in mechanisms() {
-            for (kill, age) in [(false, 0), (false, 150), (true, 0), (true, 150)].repeat(5) {
+            for (kill, later) in [(false, false), (false, true), (true, false), (true, true)].repeat(5) {
                 let stage = Stage::start(&puppet("wait").containment(Containment::Exactly(mechanism)));
                 let leader = stage.leader();
-                std::thread::sleep(Duration::from_millis(age));
+                if later {
+                    is_watched(&leader);
+                }
                 let guard = Actor::of(stage.child().containment().guard.expect("a guard").pid);
                 stop(&guard);
                 if kill {
@@ -175,7 +203,7 @@ fn a_guard_that_is_stopped_again_and_again_tells_the_exit() {
                     guard.signal(Signal::STOP);
                 }
                 let killed = Status::Signaled { signal: Signal::KILL, core_dumped: false };
-                assert_eq!(stage.exit().status, killed, "{mechanism}, killed {kill}, after {age} ms");
+                assert_eq!(stage.exit().status, killed, "{mechanism}, killed {kill}, watched {later}");
                 within(&stage.child().gone());
             }
         }

@@ -208,13 +208,18 @@ fn signals_that_foster_gets_reach_it() {
     }
 }
 
+/// A window of 30 × 100, in which this has begun with saying so.
+fn in_a_window(name: &str, script: &str) -> Window {
+    let words = line("", script);
+    let words: Vec<&str> = words.split_whitespace().map(|word| word.trim_matches('\'')).collect();
+    let window = Window::open(&words, &scratch(name), 30, 100);
+    window.wait_for("its first size", |screen| screen.shows("leader: 30 x 100"));
+    window
+}
+
 #[test]
 fn the_size_is_that_of_the_outer_terminal_and_follows_it() {
-    let place = scratch("pty-size");
-    let words = line("", "trap-exit HUP 3 trap-exit TERM 3 on WINCH [ size ] size wait");
-    let words: Vec<&str> = words.split_whitespace().map(|word| word.trim_matches('\'')).collect();
-    let window = Window::open(&words, &place, 30, 100);
-    window.wait_for("its first size", |screen| screen.shows("leader: 30 x 100"));
+    let window = in_a_window("pty-size", "trap-exit HUP 3 trap-exit TERM 3 on WINCH [ size ] size wait");
     for (rows, cols) in [(25, 90), (40, 132), (30, 100)] {
         let size = format!("leader: {rows} x {cols}");
         let seen = |screen: &puppet::Screen| screen.rows.iter().filter(|row| row.contains(&size)).count();
@@ -229,11 +234,9 @@ fn the_size_is_that_of_the_outer_terminal_and_follows_it() {
 /// We hear of it by a signal, by our output and by our terminal: that is one wish, and no reason to kill.
 #[test]
 fn a_closed_window_asks_once() {
-    let place = scratch("pty-closed");
-    let words = line("", "on HUP [ sleep 0.4 exit 3 ] on TERM [ sleep 0.4 exit 3 ] size wait");
-    let words: Vec<&str> = words.split_whitespace().map(|word| word.trim_matches('\'')).collect();
-    let window = Window::open(&words, &place, 30, 100);
-    window.wait_for("its size", |screen| screen.shows("leader: 30 x 100"));
+    // It says something yet, which nobody reads.
+    let hears = "[ say bye sleep 0.4 exit 3 ]";
+    let window = in_a_window("pty-closed", &format!("on HUP {hears} on TERM {hears} size wait"));
     assert_eq!(window.hang_up().wait().expect("waitable").code(), Some(3));
 }
 
