@@ -31,6 +31,8 @@ pub(crate) struct Way {
 /// A tree that empties tells nobody: one looks, soon at first, then less often.
 pub(crate) const FIRST_LOOK: Duration = Duration::from_millis(1);
 pub(crate) const SLOWEST_LOOK: Duration = Duration::from_millis(50);
+/// A guard tells, unless somebody has stopped it.
+pub(crate) const LINGERING_LOOK: Duration = Duration::from_secs(1);
 
 impl Course {
     pub(crate) fn new(policy: Arc<Policy>) -> Course {

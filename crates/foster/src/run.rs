@@ -15,7 +15,7 @@ use rustix::event::epoll::EventFlags;
 use tracing::level_filters::LevelFilter;
 
 use crate::board::{Board, Wake};
-use crate::course::{Course, FIRST_LOOK, SLOWEST_LOOK, Way};
+use crate::course::{Course, FIRST_LOOK, LINGERING_LOOK, SLOWEST_LOOK, Way};
 use crate::engine::{Engine, Look};
 use crate::known::Known;
 use crate::lifecycle::{Effect, Fact, News, Order, Output};
@@ -280,7 +280,7 @@ impl Run {
             && way.look.is_some_and(|look| look <= now)
         {
             way.look = None;
-            if held.tree.is_late(way.machine.is_killed()) {
+            if held.tree.is_late(way.machine.is_killed() || way.machine.awaits_empty()) {
                 held.tree.urge();
             }
             if held.exited && held.tree.is_empty(now) {
@@ -400,6 +400,8 @@ impl Run {
         } else if tree.is_late(way.machine.is_killed()) {
             // It has been urged just now, and is about to tell, unless it is stopped once more.
             way.look = way.look.or(now.checked_add(SLOWEST_LOOK));
+        } else if way.machine.awaits_empty() {
+            way.look = way.look.or(now.checked_add(LINGERING_LOOK));
         } else {
             way.look = None;
         }

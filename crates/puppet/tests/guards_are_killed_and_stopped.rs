@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use foster::{Containment, EventKind, Mechanism, Signal, Status};
+use foster::{Containment, EventKind, Leftovers, Mechanism, Signal, Status};
 use puppet::{
     Actor, Feature, Host, Programs, Stage, User, alive, alone, children, eventually, needs, puppet, state,
     within, zombies,
@@ -176,6 +176,22 @@ fn a_stopped_guard_is_continued_to_tell_the_exit() {
                 assert_eq!(stage.exit().status, killed, "{mechanism}, twin {twin}, watched {later}");
                 within(&stage.child().gone());
             }
+        }
+    });
+}
+
+#[test]
+fn a_guard_that_is_stopped_while_leftovers_linger_tells_when_they_are_gone() {
+    alone(|| {
+        for mechanism in mechanisms() {
+            let command =
+                puppet("fork one [ setsid wait ] exit 3").containment(Containment::Exactly(mechanism));
+            let stage = Stage::start(&command.leftovers(Leftovers::Wait { max: None }));
+            let one = stage.ready("one");
+            assert_eq!(stage.exit().status, Status::Exited(3), "{mechanism}");
+            stop(&Actor::of(stage.child().containment().guard.expect("a guard").pid));
+            one.signal(Signal::KILL);
+            within(&stage.child().gone());
         }
     });
 }
