@@ -29,6 +29,21 @@ pub fn group_members(group: u32) -> Vec<u32> {
         .collect()
 }
 
+/// This process and all below it whose program has this name, as `ps -o comm` gives it.
+pub fn named_from(top: u32, name: &str) -> Vec<u32> {
+    let parents: Vec<(u32, u32)> =
+        pids().into_iter().filter_map(|pid| Some((pid, stat(pid)?.get(1)?.parse().ok()?))).collect();
+    let mut found = vec![top];
+    let mut next = 0;
+    while let Some(above) = found.get(next).copied() {
+        found.extend(parents.iter().filter(|(_, parent)| *parent == above).map(|(pid, _)| *pid));
+        next += 1;
+    }
+    let is_named =
+        |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim_end() == name);
+    found.into_iter().filter(is_named).collect()
+}
+
 /// Our own children, dead or alive, that nobody has reaped.
 pub fn children() -> Vec<u32> {
     let us = std::process::id().to_string();

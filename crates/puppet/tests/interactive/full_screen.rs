@@ -2,7 +2,7 @@
 
 use puppet::{Feature, Stage, needs, puppet};
 
-use crate::side_by_side::Sign::{At, Full, Hides, NoCursor, Prompt, Shows};
+use crate::side_by_side::Sign::{Asleep, At, Full, Hides, NoCursor, Prompt, Shows};
 use crate::side_by_side::Step::{Each, Keys, Resize, Until};
 use crate::side_by_side::{Scenario, play};
 
@@ -68,7 +68,7 @@ fn less_pages_searches_and_follows_the_size() {
             Until(&[Full, Shows("row 160 of"), Hides("row 161 of"), At(":")]),
             Resize(40, 120),
             Keys("r"),
-            Until(&[Full, Shows("row 188 of"), At(":")]),
+            Until(&[Full, Shows("row 188 of"), At(":"), Asleep("less")]),
             Keys("\x1a"),
             Until(&[Prompt, Shows("Stopped")]),
             Keys("fg\n"),

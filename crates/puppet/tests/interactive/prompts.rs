@@ -2,7 +2,7 @@
 
 use puppet::{Feature, needs};
 
-use crate::side_by_side::Sign::{At, Prompt, Shows};
+use crate::side_by_side::Sign::{Asleep, At, Prompt, Shows};
 use crate::side_by_side::Step::{Keys, Until};
 use crate::side_by_side::{Scenario, play, play_without_shell};
 
@@ -29,7 +29,7 @@ fn python_lives_through_ctrl_c_and_ends_with_ctrl_d() {
             Keys("\x03"),
             Until(&[At(">>> "), Shows("KeyboardInterrupt")]),
             Keys("1 +"),
-            Until(&[At(">>> 1 +")]),
+            Until(&[At(">>> 1 +"), Asleep("python3")]),
             // At the prompt too: what was typed is dropped.
             Keys("\x03"),
             Until(&[At(">>> ")]),

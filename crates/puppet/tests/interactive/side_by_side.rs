@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use puppet::{DEADLINE, Screen, Window, alive, eventually, foster, scratch};
+use puppet::{DEADLINE, Screen, Window, alive, eventually, foster, named_from, scratch, state};
 
 /// How the program is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +60,9 @@ pub(crate) enum Sign<'a> {
     Full,
     /// The cursor is not to be seen.
     NoCursor,
+    /// The program of this name waits for something, and a signal will wake it up. Many look whether a signal has come and
+    /// wait for a key after that: one that comes in between is lost on them until the next key.
+    Asleep(&'a str),
     /// The shell waits for a command: its group is in front, and the terminal has the modes it had at the first prompt.
     Prompt,
 }
@@ -226,6 +229,10 @@ impl Sign<'_> {
                 side.window.foreground() == Some(side.window.program.id())
                     && side.window.modes() == side.modes_at_prompt
             }
+            Sign::Asleep(name) => {
+                let named = named_from(side.window.program.id(), name);
+                !named.is_empty() && named.iter().all(|pid| state(*pid) == Some('S'))
+            }
             Sign::Shows(_) | Sign::Hides(_) | Sign::At(_) | Sign::Full | Sign::NoCursor => true,
         };
         of_the_terminal && self.stands_in(&side.window.screen())
@@ -238,6 +245,7 @@ impl Sign<'_> {
             Sign::At(text) => screen.before_cursor() == *text,
             Sign::Full => screen.alternate,
             Sign::NoCursor => !screen.cursor_shown,
+            Sign::Asleep(_) => true,
             Sign::Prompt => !screen.alternate && screen.before_cursor() == "$ ",
         }
     }
