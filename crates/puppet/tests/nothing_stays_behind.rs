@@ -151,8 +151,9 @@ fn runs_of_every_kind_give_their_descriptors_back() {
         for _ in 0..50 {
             round();
         }
-        // The engine closes the last of a run a moment after it has told its end.
-        eventually("as many descriptors as before", descriptors, |now| *now == before);
+        // The engine closes the last of a run a moment after it has told its end: so there may be fewer. Of what a round
+        // leaks there would be fifty.
+        eventually("as many descriptors as before", descriptors, |now| now.len() <= before.len());
         all_are_reaped();
     });
 }
