@@ -3,6 +3,9 @@
 //! Threads sleep on a condition variable, tasks leave a waker; neither holds anything that the other needs, and a
 //! reader who comes late reads the same as one who came early. Wakers are run without a lock held, since they are
 //! somebody else's code.
+//!
+//! What stands on a board has topics, and a thread that sleeps for one of them is not woken for another: on a machine
+//! that is full, that is a turn more for somebody who is on his way to an end. A task is polled for all of them.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,9 +21,37 @@ use crate::Event;
 pub(crate) struct Board<T> {
     state: Mutex<State<T>>,
     changed: Condvar,
-    /// How many threads sleep. It is changed and read under the lock, and lies here for its size.
-    sleepers: AtomicU32,
+    /// It is changed and read under the lock, and lies here for its size.
+    sleepers: Sleepers,
 }
+
+/// What a change is about, or somebody waits for; bits, whose meaning is the board's user's.
+pub(crate) type Topics = u8;
+
+/// All of them.
+pub(crate) const ANY: Topics = Topics::MAX;
+
+/// How many threads sleep, which are never as many as 2²⁴ (Linux has 2²² pids), and below that for what topics.
+#[derive(Debug, Default)]
+struct Sleepers(AtomicU32);
+
+impl Sleepers {
+    fn enter(&self, topics: Topics) {
+        self.0.store((self.0.load(Ordering::Relaxed) + ONE_SLEEPER) | u32::from(topics), Ordering::Relaxed);
+    }
+
+    /// What it waited for is kept as long as anybody sleeps: at worst somebody is woken who need not be.
+    fn leave(&self) {
+        let left = self.0.load(Ordering::Relaxed) - ONE_SLEEPER;
+        self.0.store(if left < ONE_SLEEPER { 0 } else { left }, Ordering::Relaxed);
+    }
+
+    fn wait_for(&self, topics: Topics) -> bool {
+        self.0.load(Ordering::Relaxed) & u32::from(topics) != 0
+    }
+}
+
+const ONE_SLEEPER: u32 = 1 << Topics::BITS;
 
 #[derive(Debug, Default)]
 struct State<T> {
@@ -64,13 +95,16 @@ impl Tasks {
 }
 
 impl<T> Board<T> {
-    /// Changes what stands there, wakes the threads that sleep, and gives back the tasks that must be woken, once the
-    /// caller holds no lock.
-    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut T) -> R) -> (R, Wake) {
+    /// Changes what stands there, wakes the threads that sleep for that, and gives back the tasks that must be woken, once
+    /// the caller holds no lock. The change says what it was about.
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut T) -> (R, Topics)) -> (R, Wake) {
         let mut state = self.state();
-        let result = change(&mut state.value);
+        let (result, topics) = change(&mut state.value);
+        if topics == 0 {
+            return (result, Wake::default());
+        }
         let tasks = state.tasks.as_mut().map_or_else(Vec::new, |tasks| tasks.take());
-        let somebody_sleeps = self.somebody_sleeps();
+        let somebody_sleeps = self.sleepers.wait_for(topics);
         drop(state);
         if somebody_sleeps {
             // Now: they need none of the caller's locks, and he may have much to do yet.
@@ -91,13 +125,15 @@ impl<T> Board<T> {
     /// Whether anybody waits for a change.
     pub(crate) fn has_company(&self) -> bool {
         let state = self.state();
-        self.somebody_sleeps() || state.tasks.as_ref().is_some_and(|tasks| !tasks.wakers.is_empty())
+        self.sleepers.wait_for(ANY) || state.tasks.as_ref().is_some_and(|tasks| !tasks.wakers.is_empty())
     }
 
-    /// Blocks until `look` sees something, or the deadline passes. It may take what it sees: nobody is woken for that.
+    /// Blocks until `look` sees something, which only a change about these topics can bring, or the deadline passes. It may
+    /// take what it sees: nobody is woken for that.
     pub(crate) fn wait<R>(
         &self,
         deadline: Option<Instant>,
+        topics: Topics,
         mut look: impl FnMut(&mut T) -> Option<R>,
     ) -> Option<R> {
         let mut state = self.state();
@@ -109,14 +145,14 @@ impl<T> Board<T> {
             if left == Some(Duration::ZERO) {
                 return None;
             }
-            self.sleepers.fetch_add(1, Ordering::Relaxed);
+            self.sleepers.enter(topics);
             state = match left {
                 None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(left) => {
                     self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
                 }
             };
-            self.sleepers.fetch_sub(1, Ordering::Relaxed);
+            self.sleepers.leave();
         }
     }
 
@@ -158,10 +194,6 @@ impl<T> Board<T> {
     pub(crate) async fn seen<R>(&self, mut look: impl FnMut(&mut T) -> Option<R>) -> R {
         let mut place = Place { board: self, key: None };
         std::future::poll_fn(|context| place.board.poll(&mut place.key, context, &mut look)).await
-    }
-
-    fn somebody_sleeps(&self) -> bool {
-        self.sleepers.load(Ordering::Relaxed) > 0
     }
 
     /// No user code runs under the lock, so a poisoned one is whole.

@@ -16,7 +16,7 @@ use crate::board::Board;
 use crate::collected::{Chunks, Collected, Lines};
 use crate::engine::Engine;
 use crate::error::short;
-use crate::known::Known;
+use crate::known::{self, Known};
 use crate::lifecycle::Order;
 use crate::output::drain::Drain;
 use crate::pump::{Feed, Pump, Queue, Reader};
@@ -235,14 +235,15 @@ impl Child {
 
     /// Blocks until the leader is dead. Every caller gets the same exit, early or late, any number of times.
     pub fn wait(&self) -> Exit {
-        let exit = self.0.run.board_of_the_dead().wait(None, |known| known.exit());
+        let exit = self.0.run.board_of_the_dead().wait(None, known::EXIT, |known| known.exit());
         exit.expect("a wait without a deadline ends with an exit")
     }
 
     /// As [`wait`](Child::wait), but no longer than this; `None` if the leader still runs then. It is the wait that
     /// times out, not the program: that is [`Policy::timeout`](crate::Policy::timeout).
     pub fn wait_timeout(&self, timeout: Duration) -> Option<Exit> {
-        self.0.run.board().wait(Instant::now().checked_add(timeout), |known| known.exit())
+        let deadline = Instant::now().checked_add(timeout);
+        self.0.run.board().wait(deadline, known::EXIT, |known| known.exit())
     }
 
     /// A future of the exit, for a task of any runtime. It may be dropped and asked for again.
@@ -437,13 +438,14 @@ impl Gone {
     /// [`Stuck`]: killed, and still there.
     pub fn wait(&self) -> Result<End, Stuck> {
         // Who is stuck is told though its leader is not dead.
-        let end = self.child.0.run.board().wait(None, Gone::look);
+        let end = self.child.0.run.board().wait(None, known::END, Gone::look);
         end.expect("a wait without a deadline ends with an end")
     }
 
     /// As [`wait`](Gone::wait), but no longer than this; `None` if the tree is still there then.
     pub fn wait_timeout(&self, timeout: Duration) -> Option<Result<End, Stuck>> {
-        self.child.0.run.board().wait(Instant::now().checked_add(timeout), Gone::look)
+        let deadline = Instant::now().checked_add(timeout);
+        self.child.0.run.board().wait(deadline, known::END, Gone::look)
     }
 
     fn look(known: &mut Known) -> Option<Result<End, Stuck>> {
@@ -530,7 +532,7 @@ impl Iterator for Events {
         if let Some(start) = self.start.take() {
             return Some(start);
         }
-        let seen = self.run.board().wait(None, |known| Events::look(self.told, known))?;
+        let seen = self.run.board().wait(None, known::EVENT, |known| Events::look(self.told, known))?;
         self.advance(seen)
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use crate::known::Known;
+use crate::known::{EXIT, Known, OUTPUT};
 use crate::output::lines::Splitter;
 use crate::pump::Queue;
 use crate::{Child, Chunk, Line, Output, Stream};
@@ -27,13 +27,14 @@ impl Collected {
 
     /// Blocks until the leader is dead and its output drained.
     pub fn wait(&self) -> Output {
-        let output = self.child.board_of_the_dead().wait(None, Collected::look);
+        let output = self.child.board_of_the_dead().wait(None, EXIT | OUTPUT, Collected::look);
         output.expect("a wait without a deadline ends with an output")
     }
 
     /// As [`wait`](Collected::wait), but no longer than this; `None` if there may be more then.
     pub fn wait_timeout(&self, timeout: Duration) -> Option<Output> {
-        self.child.board().wait(Instant::now().checked_add(timeout), Collected::look)
+        let deadline = Instant::now().checked_add(timeout);
+        self.child.board().wait(deadline, EXIT | OUTPUT, Collected::look)
     }
 
     fn look(known: &mut Known) -> Option<Output> {

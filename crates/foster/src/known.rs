@@ -4,8 +4,17 @@ use std::sync::Arc;
 
 use tracing::level_filters::LevelFilter;
 
-use crate::board::{Board, Wake};
+use crate::board::{Board, Topics, Wake};
 use crate::{Captured, Event, EventKind, Exit, Proof, Stream, Stuck};
+
+/// Something has happened.
+pub(crate) const EVENT: Topics = 1;
+/// How the leader ended.
+pub(crate) const EXIT: Topics = 1 << 1;
+/// Nothing is left of the tree, or it is stuck.
+pub(crate) const END: Topics = 1 << 2;
+/// What was written.
+pub(crate) const OUTPUT: Topics = 1 << 3;
 
 /// Thousands sleep for hours: what comes late, or seldom, takes no room before it comes.
 #[derive(Debug, Default)]
@@ -99,15 +108,26 @@ impl Known {
 }
 
 impl Log {
-    fn note(&mut self, event: Event) {
-        match &event.kind {
-            EventKind::Exited(exit) => self.exit = Some(exit.clone()),
-            EventKind::Stuck(stuck) => self.end = Some(Err(stuck.clone().into())),
-            EventKind::Gone(proof) => self.end = Some(Ok(*proof)),
-            EventKind::Signalled(_) if self.events.len() + 1 >= LOG => return,
-            _ => {}
-        }
+    /// Says for whom that is news.
+    fn note(&mut self, event: Event) -> Topics {
+        let topics = match &event.kind {
+            EventKind::Exited(exit) => {
+                self.exit = Some(exit.clone());
+                EVENT | EXIT
+            }
+            EventKind::Stuck(stuck) => {
+                self.end = Some(Err(stuck.clone().into()));
+                EVENT | END
+            }
+            EventKind::Gone(proof) => {
+                self.end = Some(Ok(*proof));
+                EVENT | END
+            }
+            EventKind::Signalled(_) if self.events.len() + 1 >= LOG => return 0,
+            _ => EVENT,
+        };
         self.events.push(event);
+        topics
     }
 }
 
@@ -121,10 +141,9 @@ impl Board<Known> {
             let log = known.log();
             if held_up || !log.withheld.is_empty() {
                 log.withheld.push(event);
-                return false;
+                return (false, 0);
             }
-            log.note(event);
-            true
+            (true, log.note(event))
         });
         if let Some(event) = logged.filter(|_| told) {
             wake.log(run, event);
@@ -143,14 +162,12 @@ impl Board<Known> {
             let lagging = known.lagging();
             *lagging -= 1;
             if *lagging > 0 {
-                return Vec::new();
+                return (Vec::new(), 0);
             }
-            let Some(log) = &mut known.log else { return Vec::new() };
+            let Some(log) = &mut known.log else { return (Vec::new(), 0) };
             let told = std::mem::take(&mut log.withheld);
-            for event in &told {
-                log.note(event.clone());
-            }
-            told
+            let topics = told.iter().fold(0, |topics, event| topics | log.note(event.clone()));
+            (told, topics)
         });
         if LevelFilter::current() >= LevelFilter::DEBUG {
             for event in told {
@@ -167,6 +184,6 @@ impl Board<Known> {
 
     /// Nothing more of this stream is waited for.
     pub(crate) fn has_read(&self, stream: Stream, captured: Captured) -> Wake {
-        self.change(|known| *known.stream(stream) = Reading::Done(captured)).1
+        self.change(|known| (*known.stream(stream) = Reading::Done(captured), OUTPUT)).1
     }
 }

@@ -390,15 +390,14 @@ impl Run {
                 Output::Wait(deadline) => break deadline,
             }
         };
-        // What gives back takes a moment, and is asked for again should nobody tell.
-        let ask = way.machine.awaits_empty() && tree.must_be_asked() || way.machine.is_emptied();
+        let ask = way.machine.awaits_empty() && tree.must_be_asked();
         if ask || held.withheld {
             if way.look.is_none() {
                 way.look = now.checked_add(way.pace);
                 way.pace = (way.pace * 2).min(SLOWEST_LOOK);
             }
-        } else if tree.is_late(way.machine.is_killed()) {
-            // It has been urged just now, and is about to tell, unless it is stopped once more.
+        } else if tree.is_late(way.machine.is_killed()) || way.machine.is_emptied() {
+            // It has been urged just now, and is about to tell or to end, unless it is stopped once more.
             way.look = way.look.or(now.checked_add(SLOWEST_LOOK));
         } else if way.machine.awaits_empty() {
             way.look = way.look.or(now.checked_add(LINGERING_LOOK));

@@ -10,7 +10,8 @@ use std::thread;
 use std::time::Duration;
 
 use foster::{Cause, Child, Command, Containment, Exit, Leftovers, Mechanism, Status};
-use puppet::{DEADLINE, Stage, alone, eventually, ignore_signal, puppet};
+use puppet::{DEADLINE, Stage, alone, eventually, ignore_signal, puppet, status_field};
+use rustix::thread::gettid;
 
 /// Our own child, for whom a thread can sleep.
 fn ours(script: &str) -> Command {
@@ -96,6 +97,34 @@ fn who_waits_for_a_guarded_program_is_not_kept_by_what_it_leaves() {
             assert_eq!(told(&waiter(&child, Child::wait)).status, Status::Exited(3), "{containment:?}");
             child.kill().wait().expect("nothing is stuck");
         }
+    }
+}
+
+/// On a full machine each turn of a thread is one that somebody else waits for, who may be the guard that tells the end.
+#[test]
+fn who_waits_for_the_end_is_not_woken_by_the_exit() {
+    for containment in [Containment::Auto, Containment::Group] {
+        let command = puppet("quiet fork worker [ quiet wait ] exit 3").containment(containment);
+        let child = command.leftovers(Leftovers::Wait { max: None }).spawn().expect("it starts");
+        let (says, who) = channel();
+        let end = waiter(&child, move |child| {
+            says.send(gettid().as_raw_nonzero()).expect("somebody hears it");
+            child.gone().wait().expect("nothing is stuck").exit
+        });
+        let thread = format!("/proc/self/task/{}", told(&who));
+        let of_thread = |file| std::fs::read_to_string(format!("{thread}/{file}")).expect("it is there");
+        let sleeps = || {
+            let futex = format!("{} ", libc::SYS_futex);
+            eventually("it sleeps", || of_thread("syscall"), |call| call.starts_with(&futex));
+            status_field(&of_thread("status"), "voluntary_ctxt_switches")
+        };
+        let times = sleeps();
+        // As a task: threads that sleep are woken together where one of them must be.
+        is_true(&smol::block_on(child.exited()), 3);
+        // Woken, it would have slept once more.
+        assert_eq!(sleeps(), times, "{containment:?}");
+        drop(child.kill());
+        is_true(&told(&end), 3);
     }
 }
 

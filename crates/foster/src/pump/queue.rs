@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Weak;
 
 use super::Pump;
-use crate::board::{Board, Wake};
+use crate::board::{ANY, Board, Wake};
 use crate::{Chunk, Stream};
 
 /// How many bytes wait before their programs do.
@@ -31,7 +31,7 @@ impl Queue {
     }
 
     pub(crate) fn closes(&self) -> Wake {
-        self.0.change(|waiting| waiting.open -= 1).1
+        self.0.change(|waiting| (waiting.open -= 1, ANY)).1
     }
 
     /// Whoever was waiting is woken by the caller, who knows which locks he holds.
@@ -44,6 +44,7 @@ impl Queue {
                 waiting.bytes += bytes.len();
                 waiting.chunks.push_back(Chunk { stream, bytes: bytes.to_vec() });
             }
+            ((), ANY)
         });
         wake
     }
@@ -65,7 +66,7 @@ impl Queue {
 
     /// The next chunk, or `None` at the end; blocks until there is one.
     pub(crate) fn wait(&self) -> Option<Chunk> {
-        let (chunk, paused) = self.0.wait(None, Waiting::take)?;
+        let (chunk, paused) = self.0.wait(None, ANY, Waiting::take)?;
         resume(&paused);
         chunk
     }

@@ -9,6 +9,7 @@
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -118,9 +119,11 @@ impl Pidfd {
 
     /// Blocks until it is dead, and leaves the zombie; or until that cannot be waited for.
     pub(crate) fn sleep_until_dead(&self) {
-        while matches!(self.waitid(libc::WEXITED | libc::WNOWAIT), Err(error) if error.kind() == io::ErrorKind::Interrupted)
-        {
-        }
+        // How it ended is not asked here: whoever reaps it asks.
+        // SAFETY: the kernel writes nothing.
+        let sleep =
+            || unsafe { self.waitid_into(libc::WEXITED | libc::WNOWAIT, ptr::null_mut(), ptr::null_mut()) };
+        while sleep().is_err_and(|error| error.kind() == io::ErrorKind::Interrupted) {}
     }
 
     pub(crate) fn stopped(&self) -> Option<Signal> {
@@ -182,7 +185,7 @@ impl Pidfd {
                 libc::SYS_pidfd_send_signal,
                 self.0.as_raw_fd(),
                 signal,
-                std::ptr::null::<libc::siginfo_t>(),
+                ptr::null::<libc::siginfo_t>(),
                 flags,
             )
         };
@@ -198,24 +201,28 @@ impl Pidfd {
     fn waitid(&self, options: libc::c_int) -> io::Result<Option<(Info, Usage)>> {
         // SAFETY: both are plain C structures for which all zeros is a value.
         let (mut info, mut usage): (libc::siginfo_t, libc::rusage) = unsafe { mem::zeroed() };
-        // SAFETY: the kernel writes into the two structures, which outlive the call. The fifth argument is the
-        // system call's own; the C library's waitid has only four.
-        let waited = unsafe {
-            libc::syscall(
-                libc::SYS_waitid,
-                libc::P_PIDFD,
-                self.0.as_raw_fd(),
-                &raw mut info,
-                options,
-                &raw mut usage,
-            )
-        };
-        if waited != 0 {
-            return Err(io::Error::last_os_error());
-        }
+        // SAFETY: both outlive the call.
+        unsafe { self.waitid_into(options, &raw mut info, &raw mut usage) }?;
         // SAFETY: waitid filled the fields of a SIGCHLD, or left the zeros: nothing to tell.
         let (pid, number) = unsafe { (info.si_pid(), info.si_status()) };
         Ok((pid != 0).then(|| (Info { code: info.si_code, number }, usage.into())))
+    }
+
+    /// # Safety
+    ///
+    /// The kernel writes into the two structures, where they are not null.
+    unsafe fn waitid_into(
+        &self,
+        options: libc::c_int,
+        info: *mut libc::siginfo_t,
+        usage: *mut libc::rusage,
+    ) -> io::Result<()> {
+        // SAFETY: as the caller promises. The fifth argument is the system call's own; the C library's waitid has only
+        // four.
+        let waited = unsafe {
+            libc::syscall(libc::SYS_waitid, libc::P_PIDFD, self.0.as_raw_fd(), info, options, usage)
+        };
+        if waited == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 
     /// From Linux 6.15 on the pidfd remembers the status of a process that has been reaped.
