@@ -6,6 +6,7 @@
 
 use std::mem;
 use std::ptr;
+use std::sync::Once;
 use std::time::Duration;
 
 use foster::Signal;
@@ -44,6 +45,13 @@ pub fn default_signal(signal: Signal) {
     // SAFETY: no handler is installed.
     let before = unsafe { libc::signal(signal.number(), libc::SIG_DFL) };
     assert_ne!(before, libc::SIG_ERR, "{signal}: {}", std::io::Error::last_os_error());
+}
+
+/// A shell without job control has its background jobs ignore what is typed at a terminal, and `nohup` the loss of one:
+/// what tests start is none of that, however they were started. For the whole process, once.
+pub(crate) fn as_in_the_foreground() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| [Signal::INT, Signal::QUIT, Signal::HUP].into_iter().for_each(default_signal));
 }
 
 /// Sets our group to what it is: the C library asks each thread of ours to do the same, and waits for its answer.

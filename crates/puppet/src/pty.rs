@@ -10,6 +10,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
+use crate::own::as_in_the_foreground;
+
 /// Starts the words in a session of their own, whose controlling terminal is a new one; `setsid(1)`. Returns the
 /// terminal's other side and the program.
 #[track_caller]
@@ -18,6 +20,7 @@ pub(crate) fn start(
     (rows, cols): (u16, u16),
     set: impl FnOnce(&mut Command),
 ) -> (File, Child) {
+    as_in_the_foreground();
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a pty");
     grantpt(&master).expect("grantpt");
     unlockpt(&master).expect("unlockpt");

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use foster::{Child, Command, Exit, Gone, Input, Sink};
 
+use crate::own::as_in_the_foreground;
 use crate::{Actor, DEADLINE};
 
 /// Where the puppet's program is: one above the tests' own, which are in `deps/`.
@@ -15,8 +16,9 @@ pub fn program() -> PathBuf {
     us.ancestors().nth(2).expect("target/debug").join("puppet")
 }
 
-/// The program `foster`, beside the puppet; `cargo test --workspace` builds both.
+/// The program `foster`, beside the puppet; `cargo test --workspace` builds both. It hears what is typed.
 pub fn foster() -> PathBuf {
+    as_in_the_foreground();
     let foster = program().with_file_name("foster");
     assert!(foster.exists(), "{} is not built; run cargo test --workspace", foster.display());
     foster
