@@ -12,8 +12,8 @@ use std::process::Stdio;
 
 use foster::{Containment, Mechanism};
 use puppet::{
-    Feature, Stage, alone, command_line, eventually, group_and_session, needs, puppet, scratch, status_field,
-    within,
+    Cgroup, Feature, Stage, alone, command_line, eventually, group_and_session, needs, puppet, scratch,
+    status_field, within,
 };
 
 #[test]
@@ -23,6 +23,39 @@ fn its_program_is_small() {
     assert!(program.len() < 16 * 1024, "{} bytes", program.len());
     assert!(program.starts_with(b"\x7fELF"));
     assert_eq!(loaded_segments(program), 1, "each is mapped for every tree");
+}
+
+/// An administrator may move us, and back.
+#[test]
+fn each_tree_is_below_the_cgroup_that_its_host_is_in_now() {
+    if !needs(Feature::Root) {
+        return;
+    }
+    alone(|| {
+        let Some(aside) = Cgroup::unified().and_then(Cgroup::new) else {
+            assert!(std::env::var_os("FOSTER_CI").is_none(), "there is no cgroup v2");
+            return eprintln!("not run: there is no cgroup v2");
+        };
+        // `0::/path`; cgroups(7).
+        let of = |process: &str| {
+            let all = fs::read_to_string(format!("/proc/{process}/cgroup")).expect("it is there");
+            let line = all.lines().find_map(|line| line.strip_prefix("0::"));
+            Path::new(line.expect("it has one of version 2")).to_path_buf()
+        };
+        let home = of("self");
+        let list = Cgroup::unified().expect("it is there").join(home.strip_prefix("/").expect("a path"));
+        let here = [list.as_path(), aside.directory(), list.as_path(), aside.directory(), list.as_path()]
+            .map(|place| {
+                fs::write(place.join("cgroup.procs"), "0").expect("we may move");
+                let stage =
+                    Stage::start(&puppet("wait").containment(Containment::Exactly(Mechanism::Cgroup)));
+                let leaf = of(&stage.leader().pid().to_string());
+                within(&stage.child().kill());
+                assert_eq!(leaf.parent(), Some(of("self").as_path()));
+                of("self")
+            });
+        assert!(here[0] == home && here[1] != home && here[2] == home && here[3] == here[1], "{here:?}");
+    });
 }
 
 /// `elf(5)`, 64 bits, in our byte order.

@@ -89,6 +89,15 @@ impl Pidfd {
         pid.filter(|pid| *pid != 0)
     }
 
+    /// The number of the cgroup (v2) that this thread is in, which is its directory's inode; a quarter of the time that
+    /// `/proc` takes to tell its path. `None` before Linux 6.13.
+    pub(crate) fn cgroup_of_this_thread() -> Option<u64> {
+        const CGROUP: u64 = 1 << 2;
+        let thread = PidfdFlags::from_bits_retain(libc::PIDFD_THREAD);
+        let this = rustix::process::pidfd_open(rustix::thread::gettid(), thread).ok()?;
+        Pidfd::from_descriptor(this).info(CGROUP).ok().map(|info| info.cgroup)
+    }
+
     /// Pins a process that is not our child.
     pub(crate) fn open(pid: u32) -> Option<Pidfd> {
         let pid = Pid::from_raw(pid.cast_signed())?;

@@ -4,12 +4,13 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{Kind, Refused};
+use crate::watch::Watch;
 
 /// The directory of our own cgroup, under which leaves are made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,10 +19,12 @@ pub(super) struct Place {
     pub(super) path: PathBuf,
 }
 
-/// The last answer for each kind, with the path it is for: an administrator may move us.
+/// The last answer for each kind, with what it is for: an administrator may move us.
 static KNOWN: Mutex<[Option<Known>; 2]> = Mutex::new([None, None]);
 
 struct Known {
+    /// The cgroup's number, where the kernel tells it and the path shows the same.
+    number: Option<u64>,
     own: Vec<u8>,
     path: PathBuf,
 }
@@ -30,9 +33,16 @@ struct Known {
 pub(super) fn own(kind: Kind) -> Result<Place, Refused> {
     // The thread's: threads may be in different cgroups, and the one that starts a child is the child's origin. The
     // process's own line also lies (v1) once its first thread has ended.
+    let number = if kind == Kind::Cgroup { Watch::cgroup_of_this_thread() } else { None };
+    if let Some(last) = &known()[kind as usize]
+        && number.is_some()
+        && last.number == number
+    {
+        return Ok(Place { kind, path: last.path.clone() });
+    }
     let cgroups = read(kind, "/proc/thread-self/cgroup")?;
     let Some(own) = own_path(kind, &cgroups) else { return Err(not_mounted(kind)) };
-    let mut known = KNOWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut known = known();
     if let Some(last) = &known[kind as usize]
         && last.own == own
     {
@@ -45,13 +55,19 @@ pub(super) fn own(kind: Kind) -> Result<Place, Refused> {
     let Some(path) = shown.into_iter().find(|path| is_cgroup(kind, path)) else {
         return Err(not_mounted(kind));
     };
-    known[kind as usize] = Some(Known { own: own.to_vec(), path: path.clone() });
+    // We may have been moved between the two answers.
+    let number = number.filter(|number| rustix::fs::stat(&path).is_ok_and(|shown| shown.st_ino == *number));
+    known[kind as usize] = Some(Known { number, own: own.to_vec(), path: path.clone() });
     Ok(Place { kind, path })
 }
 
 /// Mounts changed: what is known is no longer so.
 pub(super) fn forget(kind: Kind) {
-    KNOWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)[kind as usize] = None;
+    known()[kind as usize] = None;
+}
+
+fn known() -> MutexGuard<'static, [Option<Known>; 2]> {
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn read(kind: Kind, file: &str) -> Result<Vec<u8>, Refused> {
