@@ -226,6 +226,37 @@ fn a_guard_that_is_stopped_again_and_again_tells_the_exit() {
     });
 }
 
+/// An orphan's group that is stopped is continued by the kernel, `setpgid(2)`; but it is no orphan while who adopted it is
+/// in its session. So are we, where a program that foster holds uses foster.
+fn adopt_orphans() {
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).expect("Linux has it");
+}
+
+#[test]
+fn a_stopped_guard_sees_its_host_die() {
+    if !needs(Feature::Safety) {
+        return;
+    }
+    alone(|| {
+        adopt_orphans();
+        let programs = Programs::copy();
+        for mechanism in mechanisms() {
+            for twin in ["", "+twin"] {
+                let mut host = Host::start(&programs, User::Root, CROWD, &[]);
+                let got = host.run(&format!("{mechanism}{twin}"), WILLFUL).expect("it is here");
+                host.hear("one: ready");
+                let outer = got.guard.expect("a guard");
+                let guards = if twin.is_empty() { vec![Actor::of(outer)] } else { guards(outer).into() };
+                // The outer one first: it would wake the other.
+                guards.iter().for_each(stop);
+                host.kill();
+                let left = host.safety.left_to(&[], BOUND);
+                assert!(left.is_some(), "{mechanism}{twin}: {:?}", host.safety.members());
+            }
+        }
+    });
+}
+
 #[test]
 fn stopped_when_the_host_is_killed() {
     if !needs(Feature::Safety) {

@@ -448,6 +448,13 @@ fn exited(dead: Waited, alone: bool) -> Exited {
     }
 }
 
+/// One that somebody has stopped does not see its parent's death. The kernel continues it then if its group has become
+/// an orphan, `setpgid(2)`; which it has not where a subreaper in the same session gets it. This signal is sent again by
+/// each thread of the parent's that ends, and to who runs it is nothing.
+pub(crate) fn wake_when_the_parent_dies() {
+    sys::prctl(sys::PR_SET_PDEATHSIG, sys::SIGCONT.cast_unsigned() as usize);
+}
+
 /// Whether one of these descriptors has something to say: a pidfd, that its process is dead.
 pub(crate) fn any_is_ready(fds: [Fd; 3]) -> bool {
     // A negative number is passed over.

@@ -98,6 +98,7 @@ fn prepare(socket: Fd, start: &Start, leaf_path: *const c_char) -> Result<Hold, 
     sys::prctl(sys::PR_SET_NAME, NAME.as_ptr() as usize);
     // Nobody of our user may trace us: who is held would hold us.
     sys::prctl(sys::PR_SET_DUMPABLE, 0);
+    hold::wake_when_the_parent_dies();
     ok(Step::Guard, sys::prctl(sys::PR_SET_CHILD_SUBREAPER, 1))?;
     // Ignored, it would have the kernel reap our children before we know how they ended.
     sys::dispose(sys::SIGCHLD, false);

@@ -205,6 +205,7 @@ pub(crate) fn prctl(option: usize, value: usize) -> Ret {
     call!(number::PRCTL, option, value, 0, 0, 0)
 }
 
+pub(crate) const PR_SET_PDEATHSIG: usize = 1;
 pub(crate) const PR_SET_DUMPABLE: usize = 4;
 pub(crate) const PR_SET_NAME: usize = 15;
 pub(crate) const PR_SET_CHILD_SUBREAPER: usize = 36;

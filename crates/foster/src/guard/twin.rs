@@ -60,6 +60,7 @@ pub(crate) fn split(
         watch(socket, start, leaf_path, locked_in, sys::int_of(pid), inner, shared);
     }
     sys::prctl(sys::PR_SET_CHILD_SUBREAPER, 1);
+    super::hold::wake_when_the_parent_dies();
     let outer = sys::int_of(sys::pidfd_open(outer_pid));
     // The number was the outer guard's if that is our parent still.
     if outer < 0 || sys::getppid() != outer_pid {
