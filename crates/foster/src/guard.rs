@@ -356,20 +356,45 @@ impl Link {
     }
 
     /// Blocks until something comes, and continues the guard now and then: the leader, which may run already, may have
-    /// stopped it.
-    pub(crate) fn wait_for_start(&self, guard: &Watch) -> Came {
+    /// stopped it. `inner`: of a twin the inner guard, as far as it is known.
+    pub(crate) fn wait_urging(&self, guard: &Watch, inner: &mut Option<u32>) -> Came {
         let pause = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
         loop {
             // First of all sleep: a guard has never said anything yet.
             if poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&pause)) == Ok(0) {
-                _ = guard.signal(Signal::CONT);
+                self.urge(guard, *inner);
                 continue;
             }
             match self.next() {
                 Came::Nothing => {}
+                Came::News(wire::FromGuard::Split { pid }, _) => *inner = Some(pid),
                 came => return came,
             }
         }
+    }
+
+    /// Has a guard go on that somebody has stopped.
+    pub(crate) fn urge(&self, guard: &Watch, inner: Option<u32>) {
+        _ = guard.signal(Signal::CONT);
+        self.signal_widow(guard, inner, Signal::CONT);
+    }
+
+    /// To the inner guard of a twin whose outer one, which would see to it, was killed. It is nobody's child of ours, and
+    /// its number is its own as long as it holds the other end of this link, which then nobody else does.
+    pub(crate) fn signal_widow(&self, guard: &Watch, inner: Option<u32>, signal: Signal) {
+        if let Some(inner) = inner
+            && guard.is_dead()
+            && let Some(inner) = Watch::open(inner)
+            && !self.is_closed()
+        {
+            _ = inner.signal(signal);
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        let mut polled = [PollFd::new(&self.0, PollFlags::empty())];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut polled, Some(&now)).is_err() || polled[0].revents().contains(PollFlags::HUP)
     }
 
     /// Blocks until something comes.

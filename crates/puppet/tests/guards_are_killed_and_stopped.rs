@@ -232,6 +232,45 @@ fn adopt_orphans() {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).expect("Linux has it");
 }
 
+/// Who would see to the stopped one is dead, and it is no child of ours.
+#[test]
+fn one_of_a_twin_is_killed_and_the_other_stopped() {
+    alone(|| {
+        adopt_orphans();
+        for mechanism in mechanisms() {
+            for kill in [false, true].repeat(3) {
+                let command = puppet(WILLFUL).containment(Containment::Exactly(mechanism)).twin(true);
+                let stage = Stage::start(&command.patience(Duration::from_secs(60)));
+                let (one, leader) = (stage.ready("one"), stage.leader());
+                let [outer, inner] = guards(stage.child().containment().guard.expect("a guard").pid);
+                // Before it can say that it is alone.
+                let until = Instant::now() + Duration::from_millis(200);
+                std::thread::scope(|scope| {
+                    scope.spawn(|| {
+                        while Instant::now() < until {
+                            inner.signal(Signal::STOP);
+                        }
+                    });
+                    stop(&outer);
+                    stop(&inner);
+                    outer.signal(Signal::KILL);
+                    outer.dies();
+                });
+                if kill {
+                    drop(stage.child().kill());
+                }
+                assert_eq!(
+                    stage.exit().status,
+                    Status::Signaled { signal: Signal::KILL, core_dumped: false }
+                );
+                within(&stage.child().gone());
+                assert!(!one.alive() && !leader.alive(), "{mechanism}, killed {kill}");
+                inner.dies();
+            }
+        }
+    });
+}
+
 #[test]
 fn a_stopped_guard_sees_its_host_die() {
     if !needs(Feature::Safety) {

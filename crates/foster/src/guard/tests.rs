@@ -64,6 +64,7 @@ fn news() -> Vec<FromGuard> {
         FromGuard::Exited(exited),
         FromGuard::Empty,
         FromGuard::TwinLost,
+        FromGuard::Split { pid: 4_000_000_000 },
     ]
     .into_iter()
     .chain(refused)
@@ -125,7 +126,7 @@ fn what_is_not_known_is_refused() {
         let used = match news {
             FromGuard::Started { .. } => 4,
             FromGuard::Refused { .. } => 3,
-            FromGuard::Stopped { .. } => 2,
+            FromGuard::Stopped { .. } | FromGuard::Split { .. } => 2,
             FromGuard::Continued | FromGuard::Empty | FromGuard::TwinLost => 1,
             FromGuard::Exited(_) => 7,
         };
@@ -137,7 +138,7 @@ fn what_is_not_known_is_refused() {
     for (at, word) in [(1, 1 << 32), (2, 1 << 32), (3, 2)] {
         assert_eq!(FromGuard::decode(&with(started, at, word)), None, "word {at} is {word:#x}");
     }
-    for kind in (0..=u64::from(u16::MAX)).filter(|kind| !(1..=7).contains(kind)) {
+    for kind in (0..=u64::from(u16::MAX)).filter(|kind| !(1..=8).contains(kind)) {
         let unknown = with([0; WORDS], 0, start[0] & !0xFFFF | kind);
         assert_eq!((ToGuard::decode(&unknown), FromGuard::decode(&unknown)), (None, None), "kind {kind}");
     }

@@ -66,6 +66,8 @@ pub(crate) fn split(
     if outer < 0 || sys::getppid() != outer_pid {
         sys::exit(1);
     }
+    // Who is killed and who is stopped by the leader, as soon as there is one, the host can tell then.
+    sys::send(socket, &FromGuard::Split { pid: sys::getpid().cast_unsigned() }.encode(), None);
     Ok(Twin { outer, shared })
 }
 

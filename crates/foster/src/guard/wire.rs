@@ -4,7 +4,7 @@
 //! Whatever is not exactly one of these packets is none: a guard that reads such a thing takes its host for lost.
 
 /// Raised with every change of this file.
-pub(crate) const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 4;
 
 /// The largest packet.
 pub(crate) const WORDS: usize = 20;
@@ -114,6 +114,10 @@ pub(crate) enum FromGuard {
     Empty,
     /// One guard of a twin was killed; the other ends the tree.
     TwinLost,
+    /// This guard is a twin now, and this is the inner one, which speaks. Before there is a leader.
+    Split {
+        pid: u32,
+    },
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -237,6 +241,7 @@ impl FromGuard {
             ]),
             FromGuard::Empty => packet[0] = MAGIC | 6,
             FromGuard::TwinLost => packet[0] = MAGIC | 7,
+            FromGuard::Split { pid } => packet[..2].copy_from_slice(&[MAGIC | 8, pid.into()]),
         }
         packet
     }
@@ -268,6 +273,9 @@ impl FromGuard {
             })),
             6 if unused(&[one, two, three, four, five, six]) => Some(FromGuard::Empty),
             7 if unused(&[one, two, three, four, five, six]) => Some(FromGuard::TwinLost),
+            8 if unused(&[two, three, four, five, six]) => {
+                Some(FromGuard::Split { pid: at_most(one, u32::MAX)? })
+            }
             _ => None,
         }
     }

@@ -264,7 +264,8 @@ pub(super) fn be_started(
 
 /// The guard runs, and says whether the leader does.
 fn answered(link: Link, guard: Watch, guard_pid: u32, strategy: &Strategy) -> Result<Launched, Failed> {
-    let (news, pidfd) = match link.wait_for_start(&guard) {
+    let mut inner = None;
+    let (news, pidfd) = match link.wait_urging(&guard, &mut inner) {
         Came::News(news, pidfd) => (news, pidfd),
         Came::Nothing | Came::End => {
             // Not a guard of ours, which would have said something; unless it was killed. Then the leader may have run,
@@ -298,20 +299,20 @@ fn answered(link: Link, guard: Watch, guard_pid: u32, strategy: &Strategy) -> Re
         }
         // The pidfd found no place in our table.
         (FromGuard::Started { .. }, None) => {
-            end(&link, &guard);
+            end(&link, &guard, inner);
             Err(Failed::Os(io::Error::from_raw_os_error(libc::EMFILE)))
         }
         _ => {
-            end(&link, &guard);
+            end(&link, &guard, inner);
             Err(Failed::Step(Step::Guard, libc::EPROTO))
         }
     }
 }
 
 /// Ends what a guard holds, and the guard.
-fn end(link: &Link, guard: &Watch) {
+fn end(link: &Link, guard: &Watch, mut inner: Option<u32>) {
     _ = link.send(ToGuard::Kill);
-    while let Came::News(..) | Came::Nothing = link.wait_for_start(guard) {}
+    while let Came::News(..) | Came::Nothing = link.wait_urging(guard, &mut inner) {}
     guard.wait_dead();
 }
 

@@ -44,7 +44,7 @@ fn step(ready: &Ready<'_>, image: &Image) -> Result<(Pid, Watch), Failed> {
     let mut is_ours = false;
     loop {
         // It is continued now and then: the new user may have stopped it.
-        match link.wait_for_start(&watch) {
+        match link.wait_urging(&watch, &mut None) {
             Came::News(FromGuard::Started { .. }, _) => is_ours = true,
             Came::News(FromGuard::Refused { step, errno }, _) => {
                 watch.wait_dead();

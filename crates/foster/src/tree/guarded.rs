@@ -46,8 +46,10 @@ pub(crate) struct Guarded {
     lost: bool,
     reaped: bool,
     detached: bool,
-    /// The leader is dead, and the guard has not said so.
+    /// The leader is dead, or one of a twin, and the guard has not said so.
     late: bool,
+    /// One of a twin is dead, and the other has said so.
+    widowed: bool,
     /// The leaf was removed, or that was tried.
     gave_back: bool,
 }
@@ -63,6 +65,7 @@ impl Guarded {
             reaped: false,
             detached: false,
             late: false,
+            widowed: false,
             gave_back: false,
         }
     }
@@ -83,15 +86,27 @@ impl Guarded {
                 self.empty = exited.alone;
             }
             FromGuard::Empty => self.empty = true,
-            FromGuard::TwinLost => return Some(Heard::GuardLost),
+            FromGuard::TwinLost => {
+                self.widowed = true;
+                return Some(Heard::GuardLost);
+            }
             // They come once, before there is a tree.
-            FromGuard::Started { .. } | FromGuard::Refused { .. } => {}
+            FromGuard::Started { .. } | FromGuard::Refused { .. } | FromGuard::Split { .. } => {}
         }
         None
     }
 
     fn tell(&self, order: ToGuard) -> io::Result<()> {
         self.parts.link.as_ref().map_or(Ok(()), |link| link.send(order))
+    }
+
+    fn inner(&self) -> Option<u32> {
+        self.parts.twin.then_some(self.parts.holder)
+    }
+
+    /// A tree that was let go outlives its guards.
+    fn lost_its_outer(&self) -> bool {
+        self.parts.twin && !self.widowed && !self.detached && self.parts.guard.is_dead()
     }
 
     fn descendants(&self) -> Vec<proc::Process> {
@@ -184,7 +199,8 @@ impl Tree for Guarded {
                 }
             }
         }
-        self.late = self.ended.is_none() && !self.lost && !self.empty && self.parts.pidfd.is_dead();
+        let holds = !self.lost && !self.empty;
+        self.late = holds && (self.ended.is_none() && self.parts.pidfd.is_dead() || self.lost_its_outer());
         if self.late {
             // The guard will say so in a moment; unless somebody has stopped it.
             self.urge();
@@ -266,7 +282,10 @@ impl Tree for Guarded {
     }
 
     fn urge(&self) {
-        _ = self.parts.guard.signal(Signal::CONT);
+        match &self.parts.link {
+            Some(link) => link.urge(&self.parts.guard, self.inner()),
+            None => _ = self.parts.guard.signal(Signal::CONT),
+        }
     }
 
     fn kill_again(&mut self) {
@@ -327,6 +346,10 @@ impl Tree for Guarded {
         }
         if self.empty {
             // It has nothing more to say, and its end is told by its pidfd. Open, the link would wake us up before that.
+            // Stopped, one that has lost the other would stay for ever.
+            if let (true, Some(link)) = (self.parts.twin, self.parts.link.take()) {
+                link.signal_widow(&self.parts.guard, self.inner(), Signal::KILL);
+            }
             self.parts.link = None;
             // While the guard ends.
             self.remove_leaf();
@@ -347,7 +370,10 @@ impl Tree for Guarded {
 
     fn discard(&mut self) {
         _ = self.kill();
-        while let Some(Came::News(..)) = self.parts.link.as_ref().map(Link::wait) {}
+        let mut inner = self.inner();
+        if let Some(link) = &self.parts.link {
+            while let Came::News(..) | Came::Nothing = link.wait_urging(&self.parts.guard, &mut inner) {}
+        }
         self.parts.guard.wait_dead();
         self.reaped = true;
     }
