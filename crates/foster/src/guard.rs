@@ -65,7 +65,8 @@ pub(crate) struct Images {
 }
 
 impl Images {
-    /// This process's. The variable `FOSTER_GUARD` (`memory`, `file`, `host`, `copy`) leaves only one.
+    /// This process's. The variable `FOSTER_GUARD` (`memory`, `file`, `host`, `copy`), where it is not empty, leaves
+    /// only one.
     ///
     /// # Errors
     ///
@@ -75,7 +76,7 @@ impl Images {
         if let Some(images) = IMAGES.get() {
             return Ok(images);
         }
-        let only = std::env::var_os("FOSTER_GUARD");
+        let only = std::env::var_os("FOSTER_GUARD").filter(|only| !only.is_empty());
         let wanted = |name: &str| only.as_ref().is_none_or(|only| only == name);
         let mut all = Vec::new();
         if wanted("memory") {
@@ -326,6 +327,28 @@ pub(crate) fn receive(
     Ok((received.bytes, descriptor))
 }
 
+/// Who holds a tree.
+#[derive(Clone, Debug)]
+pub(crate) struct Guards {
+    /// Our child: of a twin the outer guard.
+    pub(crate) ours: Watch,
+    /// Of a twin the inner guard, which is nobody's child of ours.
+    pub(crate) inner: Option<Watch>,
+}
+
+impl Guards {
+    pub(crate) fn new(ours: Watch) -> Guards {
+        Guards { ours, inner: None }
+    }
+
+    /// Has one go on that somebody has stopped.
+    pub(crate) fn urge(&self) {
+        for guard in [Some(&self.ours), self.inner.as_ref()].into_iter().flatten() {
+            _ = guard.signal(Signal::CONT);
+        }
+    }
+}
+
 /// The host's end of the link to a guard.
 #[derive(Debug)]
 pub(crate) struct Link(OwnedFd);
@@ -345,56 +368,34 @@ impl Link {
         Link(socket)
     }
 
-    /// An order to a guard that is gone reaches nobody, and there is nobody left to need it.
+    /// An order to a guard that is gone reaches nobody, and there is nobody left to need it. Nor does one that finds no
+    /// room, as where somebody keeps stopping the guard: what fills the socket are kills.
     pub(crate) fn send(&self, order: wire::ToGuard) -> io::Result<()> {
         let bytes: Vec<u8> = order.encode().iter().flat_map(|word| word.to_ne_bytes()).collect();
         let mut none = SendAncillaryBuffer::default();
-        match sendmsg(&self.0, &[IoSlice::new(&bytes)], &mut none, SendFlags::NOSIGNAL) {
-            Err(Errno::PIPE | Errno::CONNRESET) | Ok(_) => Ok(()),
+        let at_once = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        match sendmsg(&self.0, &[IoSlice::new(&bytes)], &mut none, at_once) {
+            Err(Errno::PIPE | Errno::CONNRESET | Errno::AGAIN) | Ok(_) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Blocks until something comes, and continues the guard now and then: the leader, which may run already, may have
-    /// stopped it. `inner`: of a twin the inner guard, as far as it is known.
-    pub(crate) fn wait_urging(&self, guard: &Watch, inner: &mut Option<u32>) -> Came {
+    /// Blocks until something comes, and continues the guards now and then: the leader, which may run already, may have
+    /// stopped one.
+    pub(crate) fn wait_for_start(&self, guards: &mut Guards) -> Came {
         let pause = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
         loop {
             // First of all sleep: a guard has never said anything yet.
             if poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&pause)) == Ok(0) {
-                self.urge(guard, *inner);
+                guards.urge();
                 continue;
             }
             match self.next() {
                 Came::Nothing => {}
-                Came::News(wire::FromGuard::Split { pid }, _) => *inner = Some(pid),
+                Came::News(wire::FromGuard::Split, pidfd) => guards.inner = pidfd.map(Watch::from_descriptor),
                 came => return came,
             }
         }
-    }
-
-    /// Has a guard go on that somebody has stopped.
-    pub(crate) fn urge(&self, guard: &Watch, inner: Option<u32>) {
-        _ = guard.signal(Signal::CONT);
-        self.signal_widow(guard, inner, Signal::CONT);
-    }
-
-    /// To the inner guard of a twin whose outer one, which would see to it, was killed. It is nobody's child of ours, and
-    /// its number is its own as long as it holds the other end of this link, which then nobody else does.
-    pub(crate) fn signal_widow(&self, guard: &Watch, inner: Option<u32>, signal: Signal) {
-        if let Some(inner) = inner
-            && guard.is_dead()
-            && let Some(inner) = Watch::open(inner)
-            && !self.is_closed()
-        {
-            _ = inner.signal(signal);
-        }
-    }
-
-    fn is_closed(&self) -> bool {
-        let mut polled = [PollFd::new(&self.0, PollFlags::empty())];
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        poll(&mut polled, Some(&now)).is_err() || polled[0].revents().contains(PollFlags::HUP)
     }
 
     /// Blocks until something comes.

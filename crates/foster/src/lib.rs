@@ -210,6 +210,7 @@ mod standing;
 mod lifecycle;
 
 // Acts.
+mod adopted;
 mod board;
 mod engine;
 mod guard;

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::event::epoll::EventFlags;
 use tracing::level_filters::LevelFilter;
 
+use crate::adopted::Adopted;
 use crate::board::{Board, Wake};
 use crate::course::{Course, FIRST_LOOK, LINGERING_LOOK, SLOWEST_LOOK, Way};
 use crate::engine::{Engine, Look};
@@ -22,7 +23,7 @@ use crate::lifecycle::{Effect, Fact, News, Order, Output};
 use crate::pump::{Feed, Pump};
 use crate::tree::proc::Process;
 use crate::tree::{self, Heard, Tree, Watched};
-use crate::watch::{Collect, Watch};
+use crate::watch::Watch;
 use crate::{Captured, Event, EventKind, Exit, Policy, Proof, Stream, Stuck};
 
 /// One run, shared by its handles and the engine.
@@ -564,34 +565,5 @@ impl Look for Run {
         let mut wake = Wake::default();
         self.seen.fetch_or(if ready { READY } else { LOOK }, Ordering::Relaxed);
         self.take_in_what_was_seen(&mut wake);
-    }
-}
-
-/// A guard that lives on with a tree that was left alone: it is reaped when it ends.
-#[derive(Debug)]
-struct Adopted {
-    id: u64,
-    engine: &'static Engine,
-    process: Watch,
-}
-
-impl Adopted {
-    fn start(engine: &'static Engine, process: Watch) {
-        let adopted = engine.register(|id| Arc::new(Adopted { id, engine, process }));
-        if engine.watch(&adopted.process, adopted.id, EventFlags::IN).is_err() {
-            engine.unregister(adopted.id);
-        }
-    }
-}
-
-impl Look for Adopted {
-    fn id(&self) -> u64 {
-        self.id
-    }
-
-    fn look(self: Arc<Adopted>, _ready: bool) {
-        self.engine.unregister(self.id);
-        self.engine.unwatch(&self.process);
-        _ = self.process.ended(Collect::Reap);
     }
 }

@@ -10,6 +10,7 @@ use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
+use crate::guard::Guards;
 use crate::lifecycle::Reach;
 use crate::watch::{Ended, Watch};
 use crate::{Contained, Proof, Signal};
@@ -102,7 +103,7 @@ pub(crate) trait Tree: Debug + Send {
     fn reap(&mut self) -> bool;
 
     /// A guard that lives on because the tree does: it is to be reaped when it ends.
-    fn survivor(&mut self) -> Option<Watch> {
+    fn survivor(&mut self) -> Option<Guards> {
         None
     }
 

@@ -15,6 +15,9 @@ const WILLFUL: &str = "fork one [ setsid ignore TERM wait ] ignore TERM wait";
 
 fn mechanisms() -> Vec<Mechanism> {
     let mut all = vec![Mechanism::Subreaper];
+    if needs(Feature::Safety) {
+        all.push(Mechanism::Cgroup);
+    }
     if needs(Feature::Freezer) {
         all.push(Mechanism::Freezer);
     }
@@ -293,6 +296,34 @@ fn a_stopped_guard_sees_its_host_die() {
                 assert!(left.is_some(), "{mechanism}{twin}: {:?}", host.safety.members());
             }
         }
+    });
+}
+
+/// It has no run any more that could be late.
+#[test]
+fn a_guard_that_outlives_its_run_is_continued() {
+    alone(|| {
+        let held: Vec<(Stage, Actor, Vec<Actor>)> = mechanisms()
+            .into_iter()
+            .flat_map(|mechanism| [(mechanism, false), (mechanism, true)])
+            .map(|(mechanism, twin)| {
+                let command =
+                    puppet("fork left [ wait ] exit 0").containment(Containment::Exactly(mechanism));
+                let stage = Stage::start(&command.twin(twin).leftovers(Leftovers::Leave));
+                let outer = stage.child().containment().guard.expect("a guard").pid;
+                let guards = if twin { guards(outer).into() } else { vec![Actor::of(outer)] };
+                let left = stage.ready("left");
+                within(&stage.child().gone());
+                guards.iter().for_each(stop);
+                (stage, left, guards)
+            })
+            .collect();
+        for (_stage, left, guards) in held {
+            left.signal(Signal::KILL);
+            guards.iter().for_each(Actor::dies);
+            eventually("nobody is left a zombie", || state(left.pid()), Option::is_none);
+        }
+        eventually("no guard is left a zombie", zombies, Vec::is_empty);
     });
 }
 

@@ -64,7 +64,7 @@ fn news() -> Vec<FromGuard> {
         FromGuard::Exited(exited),
         FromGuard::Empty,
         FromGuard::TwinLost,
-        FromGuard::Split { pid: 4_000_000_000 },
+        FromGuard::Split,
     ]
     .into_iter()
     .chain(refused)
@@ -126,8 +126,8 @@ fn what_is_not_known_is_refused() {
         let used = match news {
             FromGuard::Started { .. } => 4,
             FromGuard::Refused { .. } => 3,
-            FromGuard::Stopped { .. } | FromGuard::Split { .. } => 2,
-            FromGuard::Continued | FromGuard::Empty | FromGuard::TwinLost => 1,
+            FromGuard::Stopped { .. } => 2,
+            FromGuard::Continued | FromGuard::Empty | FromGuard::TwinLost | FromGuard::Split => 1,
             FromGuard::Exited(_) => 7,
         };
         for at in used..WORDS {

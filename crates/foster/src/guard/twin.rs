@@ -66,8 +66,10 @@ pub(crate) fn split(
     if outer < 0 || sys::getppid() != outer_pid {
         sys::exit(1);
     }
-    // Who is killed and who is stopped by the leader, as soon as there is one, the host can tell then.
-    sys::send(socket, &FromGuard::Split { pid: sys::getpid().cast_unsigned() }.encode(), None);
+    // We are no child of the host's. If the outer one is killed, nobody else continues us when we are stopped.
+    let us = sys::int_of(sys::pidfd_open(sys::getpid()));
+    sys::send(socket, &FromGuard::Split.encode(), (us >= 0).then_some(us));
+    sys::close(us);
     Ok(Twin { outer, shared })
 }
 

@@ -114,10 +114,8 @@ pub(crate) enum FromGuard {
     Empty,
     /// One guard of a twin was killed; the other ends the tree.
     TwinLost,
-    /// This guard is a twin now, and this is the inner one, which speaks. Before there is a leader.
-    Split {
-        pid: u32,
-    },
+    /// This guard is a twin now; the inner one speaks, and its pidfd comes with it. Before there is a leader.
+    Split,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -241,7 +239,7 @@ impl FromGuard {
             ]),
             FromGuard::Empty => packet[0] = MAGIC | 6,
             FromGuard::TwinLost => packet[0] = MAGIC | 7,
-            FromGuard::Split { pid } => packet[..2].copy_from_slice(&[MAGIC | 8, pid.into()]),
+            FromGuard::Split => packet[0] = MAGIC | 8,
         }
         packet
     }
@@ -273,9 +271,7 @@ impl FromGuard {
             })),
             6 if unused(&[one, two, three, four, five, six]) => Some(FromGuard::Empty),
             7 if unused(&[one, two, three, four, five, six]) => Some(FromGuard::TwinLost),
-            8 if unused(&[two, three, four, five, six]) => {
-                Some(FromGuard::Split { pid: at_most(one, u32::MAX)? })
-            }
+            8 if unused(&[one, two, three, four, five, six]) => Some(FromGuard::Split),
             _ => None,
         }
     }

@@ -15,7 +15,7 @@ use rustix::process::{Pid, getgid, getuid};
 use super::vfork::{fork, vfork};
 use super::{Failed, Ready};
 use crate::guard::wire::{self, FromGuard, Start, Step, Strings, ToGuard};
-use crate::guard::{self, Came, Image, Images, Lifeline, Link, sys};
+use crate::guard::{self, Came, Guards, Image, Images, Lifeline, Link, sys};
 use crate::tree::guarded::{Guarded, Parts};
 use crate::tree::strategy::{Refused, Strategy};
 use crate::tree::{Tree, choice};
@@ -31,7 +31,7 @@ pub(super) fn start(
     let mut strategy = prepare(mechanism)?;
     loop {
         match strategy.start(ready, 0) {
-            Ok(Launched { link, guard, guard_pid, leader, holder, pidfd }) => {
+            Ok(Launched { link, guards, guard_pid, leader, holder, pidfd }) => {
                 let own_group = ready.command.leads_its_group();
                 let twin = ready.command.twin && mechanism != Mechanism::PidNamespace;
                 // Who is another user from the start needs no setuid program for that.
@@ -39,7 +39,7 @@ pub(super) fn start(
                 let (tried, strategy) = (tried.to_vec(), strategy);
                 return Ok(Box::new(Guarded::new(Parts {
                     link: Some(link),
-                    guard,
+                    guards,
                     guard_pid,
                     holder,
                     leader,
@@ -76,7 +76,7 @@ pub(crate) fn look(mechanism: Mechanism, no_new_privs: bool) -> Result<(), Tried
         match strategy.start(&ready, wire::NO_PROGRAM) {
             Ok(launched) => {
                 while let Came::News(..) | Came::Nothing = launched.link.wait() {}
-                launched.guard.wait_dead();
+                launched.guards.ours.wait_dead();
                 strategy.discard();
                 return Ok(());
             }
@@ -104,7 +104,7 @@ fn prepare(mechanism: Mechanism) -> Result<Strategy, Failed> {
 /// A guard that runs, and its leader.
 struct Launched {
     link: Link,
-    guard: Watch,
+    guards: Guards,
     guard_pid: u32,
     leader: u32,
     /// The guard that is the leader's parent: of a twin the inner one.
@@ -264,13 +264,13 @@ pub(super) fn be_started(
 
 /// The guard runs, and says whether the leader does.
 fn answered(link: Link, guard: Watch, guard_pid: u32, strategy: &Strategy) -> Result<Launched, Failed> {
-    let mut inner = None;
-    let (news, pidfd) = match link.wait_urging(&guard, &mut inner) {
+    let mut guards = Guards::new(guard);
+    let (news, pidfd) = match link.wait_for_start(&mut guards) {
         Came::News(news, pidfd) => (news, pidfd),
         Came::Nothing | Came::End => {
             // Not a guard of ours, which would have said something; unless it was killed. Then the leader may have run,
             // and is not started once more.
-            return Err(match guard.wait_dead() {
+            return Err(match guards.ours.wait_dead() {
                 Some(Status::Exited(_)) => Failed::Step(Step::Guard, libc::ENOEXEC),
                 _ => Failed::Os(io::Error::other("its guard was killed while it started; start it again")),
             });
@@ -287,10 +287,10 @@ fn answered(link: Link, guard: Watch, guard_pid: u32, strategy: &Strategy) -> Re
                 link.send(ToGuard::Noted).map_err(Failed::Os)?;
             }
             let holder = if holder == 0 { guard_pid } else { holder };
-            Ok(Launched { link, guard, guard_pid, leader, holder, pidfd })
+            Ok(Launched { link, guards, guard_pid, leader, holder, pidfd })
         }
         (FromGuard::Refused { step, errno }, _) => {
-            guard.wait_dead();
+            guards.ours.wait_dead();
             Err(match step {
                 // What a clone lacks is not the mechanism's fault.
                 Step::Clone => Failed::Os(io::Error::from_raw_os_error(errno)),
@@ -299,21 +299,21 @@ fn answered(link: Link, guard: Watch, guard_pid: u32, strategy: &Strategy) -> Re
         }
         // The pidfd found no place in our table.
         (FromGuard::Started { .. }, None) => {
-            end(&link, &guard, inner);
+            end(&link, guards);
             Err(Failed::Os(io::Error::from_raw_os_error(libc::EMFILE)))
         }
         _ => {
-            end(&link, &guard, inner);
+            end(&link, guards);
             Err(Failed::Step(Step::Guard, libc::EPROTO))
         }
     }
 }
 
 /// Ends what a guard holds, and the guard.
-fn end(link: &Link, guard: &Watch, mut inner: Option<u32>) {
+fn end(link: &Link, mut guards: Guards) {
     _ = link.send(ToGuard::Kill);
-    while let Came::News(..) | Came::Nothing = link.wait_urging(guard, &mut inner) {}
-    guard.wait_dead();
+    while let Came::News(..) | Came::Nothing = link.wait_for_start(&mut guards) {}
+    guards.ours.wait_dead();
 }
 
 fn number_of(pid: Pid) -> u32 {

@@ -20,7 +20,7 @@ use rustix::process::Pid;
 use super::guarded::{Born, be_started, with_an_image};
 use super::{Failed, Ready};
 use crate::guard::wire::{self, FromGuard, Step};
-use crate::guard::{Came, Image};
+use crate::guard::{Came, Guards, Image};
 use crate::tree::strategy::Strategy;
 use crate::watch::Watch;
 use crate::{Signal, Status};
@@ -41,25 +41,26 @@ pub(super) fn start(ready: &Ready<'_>) -> Result<(Pid, Watch), Failed> {
 fn step(ready: &Ready<'_>, image: &Image) -> Result<(Pid, Watch), Failed> {
     // Nothing is to hold it: no leaf, no namespace.
     let Born { link, watch, pid } = be_started(ready, &Strategy::Subreaper, wire::NO_GUARD, image)?;
+    let mut stone = Guards::new(watch);
     let mut is_ours = false;
     loop {
         // It is continued now and then: the new user may have stopped it.
-        match link.wait_urging(&watch, &mut None) {
+        match link.wait_for_start(&mut stone) {
             Came::News(FromGuard::Started { .. }, _) => is_ours = true,
             Came::News(FromGuard::Refused { step, errno }, _) => {
-                watch.wait_dead();
+                stone.ours.wait_dead();
                 return Err(Failed::Step(step, errno));
             }
             Came::Nothing => {}
             // Closed by the exec, or by a death, of which the tree will learn.
-            Came::End if is_ours => return Ok((pid, watch)),
+            Came::End if is_ours => return Ok((pid, stone.ours)),
             Came::News(..) => {
-                _ = watch.signal(Signal::KILL);
-                watch.wait_dead();
+                _ = stone.ours.signal(Signal::KILL);
+                stone.ours.wait_dead();
                 return Err(Failed::Step(Step::Guard, libc::EPROTO));
             }
             Came::End => {
-                return Err(match watch.wait_dead() {
+                return Err(match stone.ours.wait_dead() {
                     Some(Status::Exited(_)) => Failed::Step(Step::Guard, libc::ENOEXEC),
                     _ => Failed::Os(io::Error::other("it was killed while it started; start it again")),
                 });

@@ -179,9 +179,12 @@ struct Variables<'a> {
 impl<'a> Variables<'a> {
     fn new(command: &'a Command) -> Result<Variables<'a>, String> {
         for name in command.env.keys() {
-            if name.is_empty() || name.as_bytes().contains(&b'=') {
+            if name.is_empty() {
+                return Err("the name of a variable is empty; give it one".to_string());
+            }
+            if name.as_bytes().contains(&b'=') {
                 let name = short(&name.to_string_lossy());
-                return Err(format!("the variable name `{name}` is empty or has a = in it"));
+                return Err(format!("there is a = in the variable name `{name}`; give name and value apart"));
             }
         }
         let host = if command.env_clear { Vec::new() } else { std::env::vars_os().collect() };

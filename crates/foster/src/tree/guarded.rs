@@ -9,7 +9,7 @@ use super::group::signal_each;
 use super::strategy::Strategy;
 use super::{Heard, Tree, Watched, proc};
 use crate::guard::wire::{Exited, FromGuard, ToGuard};
-use crate::guard::{Came, Link};
+use crate::guard::{Came, Guards, Link};
 use crate::lifecycle::Reach;
 use crate::watch::{Collect, Ended, Watch};
 use crate::{Contained, Guard, Proof, Signal, Tried};
@@ -19,8 +19,7 @@ use crate::{Contained, Guard, Proof, Signal, Tried};
 pub(crate) struct Parts {
     /// `None` once the guard has nothing more to say.
     pub(crate) link: Option<Link>,
-    /// Our child: of a twin the outer guard.
-    pub(crate) guard: Watch,
+    pub(crate) guards: Guards,
     pub(crate) guard_pid: u32,
     /// The leader's parent: of a twin the inner guard.
     pub(crate) holder: u32,
@@ -91,7 +90,7 @@ impl Guarded {
                 return Some(Heard::GuardLost);
             }
             // They come once, before there is a tree.
-            FromGuard::Started { .. } | FromGuard::Refused { .. } | FromGuard::Split { .. } => {}
+            FromGuard::Started { .. } | FromGuard::Refused { .. } | FromGuard::Split => {}
         }
         None
     }
@@ -100,13 +99,9 @@ impl Guarded {
         self.parts.link.as_ref().map_or(Ok(()), |link| link.send(order))
     }
 
-    fn inner(&self) -> Option<u32> {
-        self.parts.twin.then_some(self.parts.holder)
-    }
-
     /// A tree that was let go outlives its guards.
     fn lost_its_outer(&self) -> bool {
-        self.parts.twin && !self.widowed && !self.detached && self.parts.guard.is_dead()
+        self.parts.twin && !self.widowed && !self.detached && self.parts.guards.ours.is_dead()
     }
 
     fn descendants(&self) -> Vec<proc::Process> {
@@ -178,7 +173,7 @@ impl Tree for Guarded {
 
     fn watched(&self) -> Vec<Watched<'_>> {
         let link = self.parts.link.as_ref().map(|link| Watched::Link(link.as_fd()));
-        link.into_iter().chain([Watched::Process(self.parts.guard.as_fd())]).collect()
+        link.into_iter().chain([Watched::Process(self.parts.guards.ours.as_fd())]).collect()
     }
 
     /// The guard tells the leader's end, unless somebody has stopped it. Watched from the start, the pidfd would wake the
@@ -282,17 +277,14 @@ impl Tree for Guarded {
     }
 
     fn urge(&self) {
-        match &self.parts.link {
-            Some(link) => link.urge(&self.parts.guard, self.inner()),
-            None => _ = self.parts.guard.signal(Signal::CONT),
-        }
+        self.parts.guards.urge();
     }
 
     fn kill_again(&mut self) {
         match &self.parts.strategy {
             Strategy::Cgroup(leaf) | Strategy::Freezer(leaf) => _ = leaf.kill(),
             // It may be a tracer that holds the guard back, and everybody with it.
-            Strategy::Namespace(_) => _ = self.parts.guard.signal(Signal::KILL),
+            Strategy::Namespace(_) => _ = self.parts.guards.ours.signal(Signal::KILL),
             Strategy::Landlock | Strategy::Subreaper => _ = self.each_descendant(Signal::KILL, |_| true),
         }
     }
@@ -346,35 +338,36 @@ impl Tree for Guarded {
         }
         if self.empty {
             // It has nothing more to say, and its end is told by its pidfd. Open, the link would wake us up before that.
-            // Stopped, one that has lost the other would stay for ever.
-            if let (true, Some(link)) = (self.parts.twin, self.parts.link.take()) {
-                link.signal_widow(&self.parts.guard, self.inner(), Signal::KILL);
-            }
             self.parts.link = None;
+            let Guards { ours, inner } = &self.parts.guards;
+            if let Some(inner) = inner.as_ref().filter(|_| ours.is_dead()) {
+                // Stopped, one that has lost the other would stay for ever.
+                _ = inner.signal(Signal::KILL);
+            }
             // While the guard ends.
             self.remove_leaf();
         }
-        self.reaped = self.parts.guard.ended(Collect::Reap).is_some();
+        self.reaped = self.parts.guards.ours.ended(Collect::Reap).is_some();
         if !self.reaped {
             // It has nothing left to do; and one that somebody stopped would not end. Of a twin the outer guard goes
             // last: it waits for the inner one.
             let last_word = if self.parts.twin { Signal::CONT } else { Signal::KILL };
-            _ = self.parts.guard.signal(last_word);
+            _ = self.parts.guards.ours.signal(last_word);
         }
         self.reaped
     }
 
-    fn survivor(&mut self) -> Option<Watch> {
-        (!self.reaped).then(|| self.parts.guard.clone())
+    fn survivor(&mut self) -> Option<Guards> {
+        (!self.reaped).then(|| self.parts.guards.clone())
     }
 
     fn discard(&mut self) {
         _ = self.kill();
-        let mut inner = self.inner();
-        if let Some(link) = &self.parts.link {
-            while let Came::News(..) | Came::Nothing = link.wait_urging(&self.parts.guard, &mut inner) {}
+        let Parts { link, guards, .. } = &mut self.parts;
+        if let Some(link) = link {
+            while let Came::News(..) | Came::Nothing = link.wait_for_start(guards) {}
         }
-        self.parts.guard.wait_dead();
+        guards.ours.wait_dead();
         self.reaped = true;
     }
 
