@@ -27,7 +27,7 @@ pub use alone::{alone, alone_under};
 pub use host::{Got, Host, NOBODY, Programs, User};
 pub use look::{
     alive, children, command_line, descriptors, eventually, group_and_session, group_members, named_from,
-    scratch, state, status_field, zombies,
+    scratch, state, status_field, unique, zombies,
 };
 pub use needs::{Feature, needs};
 pub use own::{block_signal, default_signal, filter_as_docker, ignore_signal, limit_life, set_our_group};

@@ -4,8 +4,8 @@ use std::fmt::Debug;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, Once, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::DEADLINE;
 use crate::own::at_exit;
@@ -106,17 +106,26 @@ pub fn eventually<T: Debug>(what: &str, look: impl Fn() -> T, holds: impl Fn(&T)
     }
 }
 
+/// A name that nobody else on this machine has or had. Not by our pid alone: in another pid namespace, such as that of
+/// a second CI run, somebody else has the same, and shares `/tmp` and the cgroups with us.
+pub fn unique(what: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    static SINCE: OnceLock<u128> = OnceLock::new();
+    let since = SINCE.get_or_init(|| {
+        SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970").as_nanos()
+    });
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("foster-{what}-{}-{since:x}-{number}", std::process::id())
+}
+
 /// A fresh directory in the place for temporary files, by its real path. It is removed, with all that is in it, when
 /// this process exits.
 pub fn scratch(name: &str) -> PathBuf {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let unique = NEXT.fetch_add(1, Ordering::Relaxed);
+    static REMOVED: Once = Once::new();
     let place = std::env::temp_dir().canonicalize().expect("a place for temporary files");
-    let path = place.join(format!("foster-test-{}-{unique}-{name}", std::process::id()));
+    let path = place.join(unique(&format!("test-{name}")));
     fs::create_dir(&path).expect("nobody else has this name");
-    if unique == 0 {
-        at_exit(remove_scratch);
-    }
+    REMOVED.call_once(|| at_exit(remove_scratch));
     SCRATCH.lock().unwrap_or_else(PoisonError::into_inner).push(path.clone());
     path
 }

@@ -1,13 +1,14 @@
 //! [`Safety`]: an outer cgroup for a tree that tries to escape, so that the test knows who is left, and can end them.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use crate::DEADLINE;
+use crate::{DEADLINE, unique};
 
 /// Where the groups are made: where the kernel counts processes. What foster makes of the other hierarchies does not
 /// move anybody in that of cgroup v1.
@@ -15,7 +16,7 @@ const ROOTS: [&str; 2] = ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"];
 
 /// A cgroup with a limit on its processes. Dropping it kills everybody in it and removes it.
 #[derive(Debug)]
-pub struct Safety(PathBuf);
+pub struct Safety(Group);
 
 impl Safety {
     /// Whether this machine has the place for one.
@@ -26,24 +27,20 @@ impl Safety {
     /// An empty one. `limit`: how many processes it may hold; no more can be forked.
     #[track_caller]
     pub fn new(limit: u32) -> Safety {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
         let root = root().expect("a pids cgroup");
-        sweep(root);
-        let unique = NEXT.fetch_add(1, Ordering::Relaxed);
-        let safety = Safety(root.join(format!("{NAME}{}-{unique}", std::process::id())));
-        fs::create_dir(&safety.0).expect("we are root");
+        let safety = Safety(Group::new(root).expect("we are root"));
         safety.limit(limit);
         safety
     }
 
     /// Its directory: who writes `0` to `cgroup.procs` there is in it, and all its descendants.
     pub fn directory(&self) -> &Path {
-        &self.0
+        &self.0.path
     }
 
     /// Who is in it and not dead, also deeper down.
     pub fn members(&self) -> Vec<u32> {
-        members(&self.0)
+        members(&self.0.path)
     }
 
     /// Who is in it, for good: from now on nobody in it can fork, so that the list is complete also where no pid
@@ -93,7 +90,7 @@ impl Safety {
             return;
         };
         let Ok(groups) = fs::read_to_string(format!("/proc/{pid}/cgroup")) else { return };
-        let name = self.0.file_name().expect("it has one").to_string_lossy();
+        let name = self.0.path.file_name().expect("it has one").to_string_lossy();
         if groups.contains(&*name) {
             _ = pidfd_send_signal(&pidfd, Signal::KILL);
             thaw(&groups);
@@ -101,7 +98,7 @@ impl Safety {
     }
 
     fn limit(&self, limit: u32) {
-        fs::write(self.0.join("pids.max"), limit.to_string()).expect("the kernel counts here");
+        fs::write(self.0.path.join("pids.max"), limit.to_string()).expect("the kernel counts here");
     }
 }
 
@@ -112,13 +109,13 @@ impl Drop for Safety {
         } else if std::panic::catch_unwind(|| self.clear()).is_err() {
             return;
         }
-        remove(&self.0);
+        remove(&self.0.path);
     }
 }
 
 /// An empty cgroup in any hierarchy, removed in the end: it must outlive who is in it.
 #[derive(Debug)]
-pub struct Cgroup(PathBuf);
+pub struct Cgroup(Group);
 
 impl Cgroup {
     /// Where cgroups of version 2 are, if anywhere.
@@ -129,39 +126,58 @@ impl Cgroup {
 
     /// A new one in this hierarchy, `None` if there is none, or we may not.
     pub fn new(hierarchy: &Path) -> Option<Cgroup> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        sweep(hierarchy);
-        let unique = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = hierarchy.join(format!("{NAME}{}-aside-{unique}", std::process::id()));
-        fs::create_dir(&path).ok()?;
-        if path.join("cgroup.procs").exists() {
-            return Some(Cgroup(path));
+        let group = Group::new(hierarchy).ok()?;
+        if group.path.join("cgroup.procs").exists() {
+            return Some(Cgroup(group));
         }
-        _ = fs::remove_dir(&path);
+        _ = fs::remove_dir(&group.path);
         None
     }
 
     /// Its directory.
     pub fn directory(&self) -> &Path {
-        &self.0
+        &self.0.path
     }
 
     /// Gives it to a user, who may then make groups in it.
     #[track_caller]
     pub fn delegate(&self, user: u32) {
         for name in ["", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"] {
-            std::os::unix::fs::chown(self.0.join(name), Some(user), Some(user)).expect("we are root");
+            std::os::unix::fs::chown(self.0.path.join(name), Some(user), Some(user)).expect("we are root");
         }
     }
 }
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        remove(&self.0);
+        remove(&self.0.path);
     }
 }
 
-const NAME: &str = "foster-safety-";
+/// What both are: a group that is ours as long as we have it locked.
+#[derive(Debug)]
+struct Group {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Group {
+    fn new(root: &Path) -> io::Result<Group> {
+        sweep(root);
+        loop {
+            let path = root.join(unique("safe"));
+            fs::create_dir(&path)?;
+            // Somebody else's sweep may have taken it before it was locked.
+            if let Ok(lock) = lock(&path)
+                && path.exists()
+            {
+                return Ok(Group { path, _lock: lock });
+            }
+        }
+    }
+}
+
+const NAME: &str = "foster-safe-";
 
 fn root() -> Option<&'static Path> {
     ROOTS.into_iter().map(Path::new).find(|root| {
@@ -175,15 +191,27 @@ fn root() -> Option<&'static Path> {
     })
 }
 
-/// Removes what tests left that were killed. Who was in there has died of old age.
+/// Removes what tests left that were killed: what nobody has locked. Who was in there has died of old age. Pids would
+/// not tell: those of another pid namespace, such as that of a second CI run, are not ours to look up.
 fn sweep(root: &Path) {
     for entry in fs::read_dir(root).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let owner = name.to_str().and_then(|name| name.strip_prefix(NAME)?.split('-').next());
-        if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+        let is_ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(NAME));
+        if is_ours && is_old(&entry) && lock(&entry.path()).is_ok() {
             remove(&entry.path());
         }
     }
+}
+
+/// Longer than it takes from making it to locking it; whoever takes longer makes another.
+fn is_old(entry: &fs::DirEntry) -> bool {
+    let made = entry.metadata().and_then(|about| about.modified());
+    made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age > Duration::from_secs(10)))
+}
+
+fn lock(group: &Path) -> io::Result<File> {
+    let directory = File::open(group)?;
+    flock(&directory, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(directory)
 }
 
 fn members(group: &Path) -> Vec<u32> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use foster::{
     Cause, Containment, Error, ErrorKind, EventKind, Mechanism, Signal, Sink, Status, Stuck, Supervisor,
 };
-use puppet::{Actor, DEADLINE, Feature, Stage, eventually, needs, program, puppet, within};
+use puppet::{Actor, DEADLINE, Feature, Stage, eventually, needs, program, puppet, unique, within};
 
 /// A cgroup of our own, thawed and removed in the end, whatever happens: not even the end of its life frees what is
 /// frozen, so if this process is killed, a janitor does it.
@@ -18,8 +18,7 @@ struct Freezer(PathBuf, std::process::Child);
 
 impl Freezer {
     fn with(actors: &[&Actor]) -> Freezer {
-        let name = format!("foster-test-{}-{}", std::process::id(), actors[0].pid());
-        let path = PathBuf::from("/sys/fs/cgroup/freezer").join(name);
+        let path = PathBuf::from("/sys/fs/cgroup/freezer").join(unique("test"));
         let janitor = format!(
             "quiet setsid sleep 45 append {0}/freezer.state THAWED sleep 5 rmdir {0}",
             path.display()

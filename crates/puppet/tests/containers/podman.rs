@@ -6,11 +6,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Output;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use foster::{Command, Exit, Input, Leftovers, Target};
-use puppet::{Feature, Stage, eventually, foster, needs, program, scratch};
+use puppet::{Feature, Stage, eventually, foster, needs, program, scratch, unique};
 
 use crate::room::{self, Cgroup};
 
@@ -71,12 +70,11 @@ impl Room {
     /// `None` if there can be none here.
     pub(crate) fn new() -> Option<Room> {
         static PODMAN: OnceLock<Podman> = OnceLock::new();
-        static NEXT: AtomicU32 = AtomicU32::new(0);
         if !needs(Feature::Podman) {
             return None;
         }
         let podman = PODMAN.get_or_init(Podman::new);
-        let name = format!("foster-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let name = unique("test");
         Some(Room { podman, _cgroup: Cgroup(name.clone()), name, out: scratch("out") })
     }
 

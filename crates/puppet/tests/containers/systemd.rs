@@ -4,9 +4,8 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, Ordering};
 
-use puppet::{Feature, foster, needs, program, scratch};
+use puppet::{Feature, foster, needs, program, scratch, unique};
 
 use crate::room::{self, Cgroup};
 
@@ -24,11 +23,10 @@ struct Told {
 /// `None` if that cannot be here.
 #[track_caller]
 fn service(settings: &str, options: &str, script: &str, then: &str) -> Option<Told> {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
     if !needs(Feature::Nspawn) {
         return None;
     }
-    let name = format!("foster-unit-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let name = unique("unit");
     let (root, out) = (scratch("root"), scratch("out"));
     let start = format!("/under-test/foster run {options} -- /under-test/puppet {script}");
     furnish(&root, &start, settings, then);

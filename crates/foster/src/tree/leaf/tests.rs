@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::sweep::sweep_in;
 use super::*;
@@ -21,7 +21,9 @@ impl Lab {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let lab = place::own(kind).ok().and_then(|own| {
             let count = COUNT.fetch_add(1, Ordering::Relaxed);
-            let path = own.path.join(format!("foster-test.{}.{count}", process::id()));
+            // Not by our pid alone, which somebody in another pid namespace has too.
+            let since = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_nanos();
+            let path = own.path.join(format!("foster-test.{}.{since}.{count}", process::id()));
             std::fs::create_dir(&path).ok().map(|()| Lab(Place { kind, path }))
         });
         if lab.is_none() {
