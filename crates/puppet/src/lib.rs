@@ -4,6 +4,7 @@
 //! are in `main.rs`), [`Stage`] starts it and hears what it says, an [`Actor`] pins one process of the play and
 //! tells whether it lives. A [`Terminal`] is a real one, and a [`Window`] has a screen for programs that draw. A
 //! [`Host`] is a process that uses foster and can be killed; its [`Safety`] knows who is left of what it started.
+//! [`long_enough`] finds a time in which what must come has come, where a time runs.
 //! A [`Pattern`] is written and checked where no byte may be lost. [`alone`] gives a test a process of its own, for
 //! what belongs to a whole process.
 //!
@@ -15,6 +16,7 @@ mod host;
 mod look;
 mod needs;
 mod own;
+mod patience;
 mod pattern;
 mod pty;
 mod safety;
@@ -31,6 +33,7 @@ pub use look::{
 };
 pub use needs::{Feature, needs};
 pub use own::{block_signal, default_signal, filter_as_docker, ignore_signal, limit_life, set_our_group};
+pub use patience::{Before, long_enough};
 pub use pattern::Pattern;
 pub use safety::{Cgroup, Safety};
 pub use stage::{Stage, foster, program, puppet, within};

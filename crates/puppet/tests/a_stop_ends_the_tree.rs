@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use foster::{Cause, Command, EventKind, Signal, Status};
-use puppet::{Feature, Stage, group_members, needs, puppet, scratch, within};
+use foster::{Cause, Command, EventKind, Exit, Signal, Status};
+use puppet::{Actor, Before, Feature, Stage, group_members, long_enough, needs, puppet, scratch, within};
 
 const SHORT: Duration = Duration::from_millis(300);
 const KILLED: Status = Status::Signaled { signal: Signal::KILL, core_dumped: false };
@@ -26,16 +26,28 @@ fn d02_the_forced_kill_reaches_more_than_the_leader() {
 
 #[test]
 fn d03_a_descendant_that_does_not_obey_does_not_stay() {
-    let script = "fork worker [ ignore TERM wait ] trap-exit TERM 0 wait";
-    let stage = Stage::start(&puppet(script).grace(SHORT));
-    let worker = stage.ready("worker");
-    stage.leader();
-    let exit = within(&stage.child().stop());
+    let (stage, worker, exit) = the_leader_leaves_and_the_worker_does_not();
     assert!(!worker.alive());
     // The leader went by itself; the force was for the rest.
     assert_eq!((exit.status, exit.cause, exit.forced), (Status::Exited(0), Cause::Stopped, false));
     assert_eq!(exit.leftovers, [worker.pid()]);
     assert!(has_forced(&stage));
+}
+
+/// A stop that the leader obeys within the grace.
+#[track_caller]
+fn the_leader_leaves_and_the_worker_does_not() -> (Stage, Actor, Exit) {
+    long_enough(|grace| {
+        let script = "fork worker [ ignore TERM wait ] trap-exit TERM 0 wait";
+        let stage = Stage::start(&puppet(script).grace(grace));
+        let (worker, leader) = (stage.ready("worker"), stage.leader());
+        let grace = Before::begins(grace);
+        let gone = stage.child().stop();
+        leader.dies();
+        grace.still()?;
+        let exit = within(&gone);
+        Some((stage, worker, exit))
+    })
 }
 
 #[test]
@@ -73,11 +85,7 @@ fn f01_leader_leaves_and_the_grace_goes_on() {
 
 #[test]
 fn f01_leader_leaves_and_the_escalation_is_not_cancelled() {
-    let script = "fork worker [ ignore TERM wait ] trap-exit TERM 0 wait";
-    let stage = Stage::start(&puppet(script).grace(SHORT));
-    let worker = stage.ready("worker");
-    stage.leader();
-    within(&stage.child().stop());
+    let (stage, worker, _) = the_leader_leaves_and_the_worker_does_not();
     assert!(!worker.alive());
     let kinds: Vec<EventKind> = stage.child().events().map(|event| event.kind).collect();
     let [_, EventKind::Asked(Signal::TERM), EventKind::Exited(_), EventKind::Forced, EventKind::Gone(_)] =

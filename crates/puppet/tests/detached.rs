@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use foster::{Cause, EventKind, Signal, Status};
 use puppet::{
-    Actor, DEADLINE, Feature, Host, Programs, Stage, User, alone, children, eventually, needs, puppet, state,
-    within,
+    Actor, Before, DEADLINE, Feature, Host, Programs, Stage, User, alone, children, eventually, long_enough,
+    needs, puppet, state, within,
 };
 
 #[test]
@@ -26,11 +26,16 @@ fn it_outlives_its_handles_and_is_reaped_when_it_ends() {
 
 #[test]
 fn it_has_no_timeout_any_more() {
-    let stage = Stage::start(&puppet("trap-exit USR1 4 wait").timeout(Duration::from_secs(2)));
-    stage.child().detach();
+    let (stage, timeout) = long_enough(|timeout| {
+        let before = Before::begins(timeout);
+        let stage = Stage::start(&puppet("trap-exit USR1 4 wait").timeout(timeout));
+        stage.child().detach();
+        before.still()?;
+        Some((stage, timeout))
+    });
     let leader = stage.leader();
     // The time is the promise here.
-    std::thread::sleep(Duration::from_secs(3));
+    std::thread::sleep(timeout + Duration::from_secs(1));
     leader.signal(Signal::USR1);
     let exit = within(&stage.child().gone());
     assert_eq!((exit.status, exit.cause), (Status::Exited(4), Cause::Own));

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use foster::{Cause, EventKind, Signal, Status};
-use puppet::{Actor, Stage, eventually, puppet, state, within};
+use puppet::{Actor, Before, Stage, eventually, long_enough, puppet, state, within};
 
 fn is_stopped(actor: &Actor) {
     eventually("it is stopped", || state(actor.pid()), |state| *state == Some('T'));
@@ -60,34 +60,41 @@ fn f40_who_is_not_stopped_is_not_called_stopped() {
 
 #[test]
 fn f40_a_paused_run_does_not_time_out() {
-    const TIMEOUT: Duration = Duration::from_secs(2);
-    const PAUSE: Duration = Duration::from_secs(3);
-    let started = Instant::now();
-    let stage = Stage::start(&puppet("wait").timeout(TIMEOUT));
-    stage.child().pause();
+    let (stage, started, timeout) = long_enough(|timeout| {
+        let started = Instant::now();
+        let before = Before::begins(timeout);
+        let stage = Stage::start(&puppet("wait").timeout(timeout));
+        stage.child().pause();
+        before.still()?;
+        Some((stage, started, timeout))
+    });
     let paused = Instant::now();
     stage.leader();
     // The time itself is the promise here.
-    std::thread::sleep(PAUSE);
+    let pause = timeout + Duration::from_secs(1);
+    std::thread::sleep(pause);
     assert!(stage.child().try_wait().is_none());
     stage.child().resume();
-    let pause = paused.elapsed();
+    let stood = paused.elapsed();
     let exit = within(&stage.child().gone());
     assert_eq!(exit.cause, Cause::TimedOut);
     // All but what lies between the two clocks' starts.
-    assert!(started.elapsed() >= TIMEOUT + PAUSE, "{:?} {pause:?}", started.elapsed());
+    assert!(started.elapsed() >= timeout + pause, "{:?} {stood:?}", started.elapsed());
 }
 
 #[test]
 fn f40_a_grace_stands_still_and_goes_on() {
-    const GRACE: Duration = Duration::from_secs(2);
-    const PAUSE: Duration = Duration::from_secs(3);
-    let stage = Stage::start(&puppet("trap TERM heard wait").grace(GRACE));
-    stage.leader();
-    let gone = stage.child().stop();
-    stage.child().pause();
+    let (stage, gone, grace) = long_enough(|grace| {
+        let stage = Stage::start(&puppet("trap TERM heard wait").grace(grace));
+        stage.leader();
+        let before = Before::begins(grace);
+        let gone = stage.child().stop();
+        stage.child().pause();
+        before.still()?;
+        Some((stage, gone, grace))
+    });
     stage.expect("leader: heard");
-    std::thread::sleep(PAUSE);
+    std::thread::sleep(grace + Duration::from_secs(1));
     assert!(gone.wait_timeout(Duration::ZERO).is_none(), "the grace stood still");
     stage.child().resume();
     let exit = within(&gone);

@@ -4,26 +4,36 @@
 use std::time::Duration;
 
 use foster::{Cause, Command, EventKind, Signal, Status};
-use puppet::{Actor, Stage, puppet, within};
+use puppet::{Actor, Before, Stage, long_enough, puppet, within};
 
-const TIMEOUT: Duration = Duration::from_secs(2);
 const KILLED: Status = Status::Signaled { signal: Signal::KILL, core_dumped: false };
 
 /// Starts a play whose timeout stands still until the puppets are ready, so that a busy machine does not matter.
 fn held(command: &Command) -> Stage {
-    let stage = Stage::start(&command.clone().timeout(TIMEOUT));
-    stage.child().pause();
-    stage.leader();
-    stage
+    long_enough(|timeout| {
+        let before = Before::begins(timeout);
+        let stage = Stage::start(&command.clone().timeout(timeout));
+        stage.child().pause();
+        before.still()?;
+        stage.leader();
+        Some(stage)
+    })
 }
 
 #[test]
 fn d04_timeout_ends_the_whole_group() {
-    let command = puppet("fork worker [ ignore TERM wait ] trap-exit TERM 0 wait");
-    let stage = held(&command.grace(Duration::from_millis(200)));
-    let worker = stage.ready("worker");
-    stage.child().resume();
-    let exit = within(&stage.child().gone());
+    let (worker, exit) = long_enough(|grace| {
+        let stage = held(&puppet("fork worker [ ignore TERM wait ] trap-exit TERM 0 wait").grace(grace));
+        let worker = stage.ready("worker");
+        stage.child().resume();
+        let exit = within(&stage.child().gone());
+        let when = |is: fn(&EventKind) -> bool| {
+            stage.child().events().find(|event| is(&event.kind)).expect("it is told").elapsed
+        };
+        let timed_out = when(|kind| *kind == EventKind::TimedOut);
+        let exited = when(|kind| matches!(kind, EventKind::Exited(_)));
+        (exited - timed_out < grace).then_some((worker, exit))
+    });
     assert!(!worker.alive());
     assert_eq!((exit.status, exit.cause, exit.forced), (Status::Exited(0), Cause::TimedOut, false));
     assert_eq!(exit.leftovers, [worker.pid()]);
@@ -101,7 +111,8 @@ fn a_timeout_of_nothing_has_passed_and_one_for_ever_never_does() {
 
 #[test]
 fn a_timeout_during_a_splay_does_not_wait_for_it() {
-    let command = puppet("trap-exit TERM 1 wait").timeout(TIMEOUT).splay(Duration::from_secs(360_000));
+    let command = puppet("trap-exit TERM 1 wait").splay(Duration::from_secs(360_000));
+    let command = command.timeout(Duration::from_secs(2));
     let stage = Stage::start(&command);
     let exit = within(&stage.child().stop());
     assert_eq!(exit.cause, Cause::TimedOut);
