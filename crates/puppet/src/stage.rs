@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use foster::{Child, Command, Exit, Gone, Input, Sink};
 
 use crate::own::as_in_the_foreground;
-use crate::{Actor, DEADLINE};
+use crate::{Actor, DEADLINE, eventually};
 
 /// Where the puppet's program is: one above the tests' own, which are in `deps/`.
 pub fn program() -> PathBuf {
@@ -120,6 +120,14 @@ impl Stage {
     #[track_caller]
     pub fn expect(&self, line: &str) {
         self.take(line, |line, wanted| line == wanted);
+    }
+
+    /// Waits until a line that begins so is said, or the child has ended. Whether it was said.
+    #[track_caller]
+    pub fn says(&self, start: &str) -> bool {
+        let said = || self.heard().iter().any(|line| line.starts_with(start));
+        let seen = eventually(start, || (self.child().try_wait().is_some(), said()), |seen| seen.0 || seen.1);
+        seen.1
     }
 
     /// How often this line has been said so far.

@@ -1,6 +1,7 @@
 //! How these tests run `foster`.
 
 use std::process::{Command as StdCommand, Output};
+use std::time::Duration;
 
 use foster::{Command, Input, Signal, Target};
 use puppet::{Stage, program};
@@ -35,6 +36,11 @@ pub(crate) fn send(stage: &Stage, signal: Signal) {
 #[track_caller]
 pub(crate) fn run<'a>(args: impl IntoIterator<Item = &'a str>) -> Output {
     StdCommand::new(foster()).args(args).output().expect("foster starts")
+}
+
+/// A time as foster reads it, in seconds.
+pub(crate) fn seconds(time: Duration) -> String {
+    time.as_secs_f64().to_string()
 }
 
 /// What it wrote to stderr.

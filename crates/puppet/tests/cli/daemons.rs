@@ -3,9 +3,9 @@
 use std::process::Command as StdCommand;
 
 use foster::{Input, Signal, Status};
-use puppet::{Feature, NOBODY, Programs, Stage, alive, needs};
+use puppet::{Feature, NOBODY, Programs, Stage, alive, long_enough, needs};
 
-use crate::common::{foster, foster_run, run, said, send, stage};
+use crate::common::{foster, foster_run, run, said, seconds, send, stage};
 
 const DAEMON: &str =
     "fork middle [ quiet setsid fork daemon [ setsid ignore TERM wait ] exit 0 ] trap-exit TERM 3 wait";
@@ -23,11 +23,14 @@ fn d14_f09_a_stop_ends_it() {
 
 #[test]
 fn d14_f02_a_timeout_ends_it() {
-    let stage = stage("--timeout 2 --grace 0.1", DAEMON);
-    let daemon = stage.ready("daemon");
-    assert_eq!(stage.exit().status, Status::Exited(124));
+    let daemon = long_enough(|timeout| {
+        let stage = stage(&format!("--timeout {} --grace 0.1", seconds(timeout)), DAEMON);
+        let daemon = stage.says("daemon: ready ").then(|| stage.ready("daemon"));
+        assert_eq!(stage.exit().status, Status::Exited(124));
+        stage.curtain();
+        daemon
+    });
     assert!(!daemon.alive());
-    stage.curtain();
 }
 
 #[test]
@@ -44,8 +47,9 @@ fn f15_f16_a_success_is_told_at_once_and_it_is_killed_and_told() {
 #[test]
 fn f16_a_daemon_that_holds_the_pipe_does_not_hold_up_foster() {
     let stage =
-        Stage::start(&foster_run("", "fork daemon [ setsid wait ] sleep 0.2 exit 4").stdin(Input::Null));
+        Stage::start(&foster_run("", "fork daemon [ setsid wait ] trap-exit USR1 4 wait").stdin(Input::Null));
     let daemon = stage.ready("daemon");
+    stage.leader().signal(Signal::USR1);
     assert_eq!(stage.exit().status, Status::Exited(4));
     assert!(!daemon.alive());
 }

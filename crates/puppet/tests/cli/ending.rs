@@ -5,25 +5,34 @@ use std::process::{Command as StdCommand, Stdio as StdStdio};
 use std::time::{Duration, Instant};
 
 use foster::{Signal, Status};
-use puppet::{Stage, alive, eventually, program, scratch};
+use puppet::{Actor, Before, Stage, alive, eventually, long_enough, program, scratch};
 
-use crate::common::{foster, foster_run, run, said, send, stage};
+use crate::common::{foster, foster_run, run, said, seconds, send, stage};
 
 #[test]
 fn f01_a_leader_that_leaves_does_not_cancel_the_grace_of_the_rest() {
-    let stage = stage("-k 0.3", "fork deaf [ ignore TERM wait ] trap-exit TERM 0 wait");
-    stage.leader();
-    let deaf = stage.ready("deaf");
-    send(&stage, Signal::TERM);
+    let (stage, deaf) = long_enough(|grace| {
+        let options = format!("-k {}", seconds(grace));
+        let stage = stage(&options, "fork deaf [ ignore TERM wait ] trap-exit TERM 0 wait");
+        let (leader, deaf) = (stage.leader(), stage.ready("deaf"));
+        let grace = Before::begins(grace);
+        send(&stage, Signal::TERM);
+        leader.dies();
+        grace.still()?;
+        Some((stage, deaf))
+    });
     assert_eq!(stage.exit().status, Status::Exited(0), "the leader's own code");
     assert!(!deaf.alive(), "foster was there until the rest was gone");
 }
 
 #[test]
 fn f02_a_timeout_ends_the_whole_tree() {
-    let stage = stage("-t 0.3", "fork worker [ wait ] wait");
-    let worker = stage.ready("worker");
-    assert_eq!(stage.exit().status, Status::Exited(124));
+    let worker = long_enough(|timeout| {
+        let stage = stage(&format!("-t {}", seconds(timeout)), "fork worker [ wait ] wait");
+        let worker = stage.says("worker: ready ").then(|| stage.ready("worker"));
+        assert_eq!(stage.exit().status, Status::Exited(124));
+        worker
+    });
     assert!(!worker.alive());
 }
 
@@ -64,23 +73,25 @@ fn leftovers_may_finish_or_be_asked_or_stay() {
     rest.signal(Signal::USR1);
     assert_eq!(stage.exit().status, Status::Exited(2));
 
-    let stage = crate::common::stage("--leftovers wait:0.2", "fork rest [ wait ] exit 2");
+    let leaver = "trap-exit USR1 2 wait";
+    let stage = crate::common::stage("--leftovers wait:0.2", &format!("fork rest [ wait ] {leaver}"));
     let rest = stage.ready("rest");
+    stage.leader().signal(Signal::USR1);
     assert_eq!(stage.exit().status, Status::Exited(2));
     assert!(!rest.alive());
 
-    let stage = crate::common::stage(
-        "--leftovers stop",
-        "fork rest [ on TERM [ say bye exit 0 ] wait ] sleep 0.3 exit 2",
-    );
+    let script = format!("fork rest [ on TERM [ say bye exit 0 ] wait ] {leaver}");
+    let stage = crate::common::stage("--leftovers stop", &script);
     stage.ready("rest");
+    stage.leader().signal(Signal::USR1);
     stage.expect("rest: bye");
     assert_eq!(stage.exit().status, Status::Exited(2));
 
     // Foster itself is in a tree of the test's, which must not end what it leaves.
-    let leave = crate::common::foster_run("--leftovers leave", "fork rest [ wait ] sleep 0.3 exit 2");
+    let leave = crate::common::foster_run("--leftovers leave", &format!("fork rest [ wait ] {leaver}"));
     let stage = puppet::Stage::start(&leave.leftovers(foster::Leftovers::Leave));
     let rest = stage.ready("rest");
+    stage.leader().signal(Signal::USR1);
     assert_eq!(stage.exit().status, Status::Exited(2));
     assert!(rest.alive());
     rest.signal(Signal::KILL);
@@ -128,7 +139,7 @@ fn a_parents_death_is_told_to_foster_if_asked_for() {
     // A shell starts foster and dies; foster gets TERM, and the program with it.
     let stage = Stage::start(
         &foster::Command::shell(format!(
-            "{} run --parent-death-signal TERM -- {} {} & read go < /dev/null; sleep 0.2; kill -9 $$",
+            "{} run --parent-death-signal TERM -- {} {} & wait",
             foster().display(),
             program().display(),
             "on TERM [ say orphaned exit 0 ] wait"
@@ -137,6 +148,7 @@ fn a_parents_death_is_told_to_foster_if_asked_for() {
         .leftovers(foster::Leftovers::Leave),
     );
     let leader = stage.leader();
+    Actor::of(stage.child().pid().expect("it waits")).signal(Signal::KILL);
     stage.expect("leader: orphaned");
     leader.dies();
 }

@@ -6,10 +6,10 @@ use std::os::unix::fs::symlink;
 use std::process::{Command as StdCommand, Stdio as StdStdio};
 
 use foster::{Signal, Status};
-use puppet::{Actor, Stage, eventually, program, scratch, state, within};
+use puppet::{Actor, Stage, eventually, long_enough, program, scratch, state, within};
 use serde_json::Value;
 
-use crate::common::{Terminal, foster, foster_run, send, stage};
+use crate::common::{Terminal, foster, foster_run, seconds, send, stage};
 
 #[test]
 fn a_stderr_that_nobody_reads_holds_up_nothing() {
@@ -175,10 +175,16 @@ fn the_environment_is_handed_on_in_its_order() {
 #[test]
 fn f40_a_program_that_stops_itself_does_not_outlive_its_time() {
     for contain in ["auto", "group", "sealed"] {
-        let command = foster_run(&format!("-t 0.3 -k 5 --contain {contain}"), "trap-exit TERM 0 stop wait")
-            .group(foster::Group::Session);
-        let stage = Stage::start(&command);
-        assert_eq!(stage.exit().status, Status::Exited(124), "{contain}");
+        let stops = |timeout| {
+            let options = format!("-t {} -k 5 --contain {contain}", seconds(timeout));
+            let command = foster_run(&options, "trap-exit TERM 0 stop wait").group(foster::Group::Session);
+            let stage = Stage::start(&command);
+            // It stops right after this.
+            let begun = stage.says("leader: ready ");
+            assert_eq!(stage.exit().status, Status::Exited(124), "{contain}");
+            begun.then_some(())
+        };
+        long_enough(stops);
     }
 }
 

@@ -29,8 +29,9 @@ fn orphans_are_adopted_and_reaped() {
 
 #[test]
 fn leftovers_are_asked_and_have_their_grace() {
-    let stage = stage("--init", "fork rest [ on TERM [ say bye exit 0 ] wait ] sleep 0.3 exit 4");
+    let stage = stage("--init", "fork rest [ on TERM [ say bye exit 0 ] wait ] trap-exit USR1 4 wait");
     let rest = stage.ready("rest");
+    stage.leader().signal(Signal::USR1);
     stage.expect("rest: bye");
     assert_eq!(stage.exit().status, Status::Exited(4));
     assert!(!alive(rest.pid()));

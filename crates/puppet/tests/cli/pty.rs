@@ -356,7 +356,10 @@ fn foster_that_is_killed_leaves_nothing() {
 #[test]
 fn fosters_own_lines_end_as_the_terminal_wants_it() {
     let terminal = Terminal::shell();
-    terminal.type_keys(&format!("{}; echo code-$?\n", line("-v -t 0.3 -k 0.3", "ignore TERM wait")));
+    // So it ignores TERM from its beginning.
+    terminal.type_keys("trap '' TERM\n");
+    terminal.expect("$ ");
+    terminal.type_keys(&format!("{}; echo code-$?\n", line("-v -t 0.3 -k 0.3", "wait")));
     let text = terminal.expect("code-124\r\n");
     assert!(text.contains("foster: timed out") && text.contains("foster: killed after its grace"), "{text}");
     let rest = text.replace("\r\n", "");

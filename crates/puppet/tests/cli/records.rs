@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command as StdCommand;
 
 use foster::{Signal, Status};
-use puppet::{Stage, scratch};
+use puppet::{Before, Stage, long_enough, scratch};
 use serde_json::{Value, json};
 
-use crate::common::{foster_run, run, send};
+use crate::common::{foster, foster_run, run, seconds, send};
 
 pub(crate) fn schema(name: &str) -> jsonschema::Validator {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../foster-cli/schema").join(name);
@@ -52,7 +53,8 @@ fn f28_a_report_tells_status_cause_and_force() {
             124,
         ),
         (
-            &["-t", "0.1", "-k", "0.1", "--", "env", "--ignore-signal=TERM", "sleep", "1000"],
+            // It ignores TERM from its beginning.
+            &["-t", "0.1", "-k", "0.1", "--", "sleep", "1000"],
             json!({"kind": "signaled", "signal": "KILL", "number": 9, "core_dumped": false}),
             "timed_out",
             true,
@@ -60,7 +62,14 @@ fn f28_a_report_tells_status_cause_and_force() {
         ),
     ];
     for (args, status, cause, forced, code) in cases {
-        run(["run", "--report", file].iter().chain(args).copied());
+        let ignored = if forced { "--ignore-signal=TERM" } else { "--default-signal=TERM" };
+        let output = StdCommand::new("env")
+            .arg(ignored)
+            .arg(foster())
+            .args(["run", "--report", file])
+            .args(args)
+            .output();
+        output.expect("env starts");
         let report = report(&folder);
         let exit = &report["exit"];
         let told =
@@ -87,8 +96,9 @@ fn a_report_tells_what_was_left_behind() {
     let folder = scratch("left");
     let file = folder.join("report");
     let options = format!("--report {}", file.display());
-    let stage = Stage::start(&foster_run(&options, "fork rest [ wait ] sleep 0.3 exit 0"));
+    let stage = Stage::start(&foster_run(&options, "fork rest [ wait ] trap-exit USR1 0 wait"));
     let rest = stage.ready("rest");
+    stage.leader().signal(Signal::USR1);
     assert_eq!(stage.exit().status, Status::Exited(0));
     assert_eq!(report(&folder)["exit"]["leftovers"], json!([rest.pid()]));
 }
@@ -97,21 +107,26 @@ fn a_report_tells_what_was_left_behind() {
 fn every_event_keeps_to_the_schema() {
     let folder = scratch("event-schema");
     let file = folder.join("events");
-    let options = format!("-t 1 -k 0.2 --events {}", file.display());
-    let stage = Stage::start(&foster_run(&options, "trap USR1 heard ignore TERM wait"));
-    stage.leader();
-    send(&stage, Signal::USR1);
-    stage.expect("leader: heard");
-    stage.exit();
     let schema = schema("event.schema.json");
-    let events: Vec<Value> = fs::read_to_string(file)
-        .expect("the events are there")
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("a line is JSON"))
-        .collect();
-    for event in &events {
-        keeps_to(&schema, event);
-    }
+    let events = long_enough(|timeout| {
+        let options = format!("-t {} -k 0.2 --events {}", seconds(timeout), file.display());
+        let before = Before::begins(timeout);
+        let stage = Stage::start(&foster_run(&options, "trap USR1 heard ignore TERM wait"));
+        stage.says("leader: ready ");
+        send(&stage, Signal::USR1);
+        stage.says("leader: heard");
+        before.still()?;
+        stage.exit();
+        let events: Vec<Value> = fs::read_to_string(&file)
+            .expect("the events are there")
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("a line is JSON"))
+            .collect();
+        for event in &events {
+            keeps_to(&schema, event);
+        }
+        Some(events)
+    });
     let names: Vec<&str> = events.iter().filter_map(|event| event["event"].as_str()).collect();
     assert_eq!(names, ["started", "signalled", "timed_out", "asked", "forced", "exited", "gone"]);
     let times: Vec<f64> = events.iter().filter_map(|event| event["elapsed_seconds"].as_f64()).collect();

@@ -4,8 +4,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Command as StdCommand;
 
 use foster::{Signal, Status};
+use puppet::long_enough;
 
-use crate::common::{foster, run, said, stage};
+use crate::common::{foster, run, said, seconds, stage};
 
 #[test]
 fn f27_every_exit_code_comes_through() {
@@ -45,24 +46,20 @@ fn f27_death_by_signal_n_is_128_plus_n() {
 
 #[test]
 fn a_timeout_is_124_and_with_preserve_status_the_programs_own_code() {
-    let obedient = "trap 'exit 7' TERM; while :; do sleep 0.02; done";
-    let output = run(["run", "-t", "0.2", "--", "sh", "-c", obedient]);
-    assert_eq!(output.status.code(), Some(124));
-    let output = run(["run", "-t", "0.2", "--preserve-status", "--", "sh", "-c", obedient]);
-    assert_eq!(output.status.code(), Some(7));
-    let output = run([
-        "run",
-        "-t",
-        "0.2",
-        "-k",
-        "0",
-        "--preserve-status",
-        "env",
-        "--ignore-signal=TERM",
-        "sleep",
-        "60",
-    ]);
-    assert_eq!(output.status.code(), Some(137));
+    let obedient = "trap 'exit 7' TERM; echo obeys; while :; do sleep 0.02; done";
+    let deaf = "trap '' TERM; echo ignores; exec sleep 60";
+    // Its code, when it had come so far as to say what it does about TERM.
+    let code = |options: &str, script: &str| {
+        long_enough(|timeout| {
+            let timeout = seconds(timeout);
+            let options = ["run", "-t", &timeout].into_iter().chain(options.split_whitespace());
+            let output = run(options.chain(["--", "sh", "-c", script]));
+            (!output.stdout.is_empty()).then(|| output.status.code())
+        })
+    };
+    assert_eq!(code("-k 30", obedient), Some(124));
+    assert_eq!(code("-k 30 --preserve-status", obedient), Some(7));
+    assert_eq!(code("-k 0 --preserve-status", deaf), Some(137));
 }
 
 #[test]

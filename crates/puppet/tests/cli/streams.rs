@@ -9,9 +9,9 @@ use std::process::{Command as StdCommand, Output, Stdio as StdStdio};
 use std::time::{Duration, Instant};
 
 use foster::{Signal, Status};
-use puppet::{Actor, DEADLINE, Stage, alive, eventually, program, scratch};
+use puppet::{Actor, DEADLINE, Stage, alive, eventually, long_enough, program, scratch};
 
-use crate::common::{foster, foster_run, said, send};
+use crate::common::{foster, foster_run, said, seconds, send};
 
 /// `foster run OPTIONS -- sh -c SCRIPT` in this folder, to its end.
 #[track_caller]
@@ -203,7 +203,12 @@ fn the_tail_is_quiet_on_success_and_shown_on_failure() {
 
 #[test]
 fn the_tail_of_a_program_that_timed_out_is_shown() {
-    let (said, code) = tail("--capture-tail 1 -t 0.5", "echo a; echo b; sleep 60");
+    let (said, code) = long_enough(|timeout| {
+        let folder = scratch("tail-timeout");
+        let options = format!("--capture-tail 1 -t {}", seconds(timeout));
+        let output = sh(&folder, &options, "echo a; echo b; : >written; sleep 60");
+        folder.join("written").exists().then(|| (said(&output), output.status.code()))
+    });
     assert_eq!(code, Some(124));
     assert!(said.starts_with("foster: timed out: ") && said.ends_with("these\nb\n"), "{said}");
 }
@@ -244,7 +249,7 @@ fn who_is_left_behind_with_the_pipe_does_not_hold_foster() {
 
     let folder = scratch("held-and-loud");
     let before = Instant::now();
-    let loud = "(while sleep 0.1; do echo loud; done) & echo $! >loud; exit 3";
+    let loud = "echo loud; (while sleep 0.1; do echo loud; done) & echo $! >loud; exit 3";
     let output = sh(&folder, "-q --capture-tail 1 --leftovers leave", loud);
     let time = before.elapsed();
     let loud: u32 = read(&folder, "loud").trim().parse().expect("a pid");
