@@ -404,7 +404,7 @@ impl Pump {
 
     /// Reads once, and hands on what came.
     fn read(&self, io: &mut Io, source: &OwnedFd, waits: bool, wake: &mut Wake) -> Result<usize, Errno> {
-        if self.terminal && !is_ready(source) {
+        if self.terminal && there(source).is_empty() {
             // Its descriptor is shared with whoever types, and blocks.
             return Err(Errno::AGAIN);
         }
@@ -472,15 +472,14 @@ impl Pump {
 
     /// Nobody waits for more: those who waited get what there is.
     fn finish(&self, ended: bool, wake: &mut Wake) {
-        {
-            let mut moment = self.moment();
-            if std::mem::replace(&mut moment.finished, true) {
-                return;
-            }
-            if std::mem::take(&mut moment.lags) {
-                wake.and(self.reader.board.caught_up(&self.reader.label));
-            }
+        let mut moment = self.moment();
+        if std::mem::replace(&mut moment.finished, true) {
+            return;
         }
+        if std::mem::take(&mut moment.lags) {
+            wake.and(self.reader.board.caught_up(&self.reader.label));
+        }
+        drop(moment);
         if self.streamed {
             wake.and(self.reader.queue.closes());
         }
@@ -512,6 +511,20 @@ impl Pump {
             self.reader.engine.requeue(self.id, moment.queued, Some(deadline));
             moment.queued = Some(deadline);
         }
+    }
+
+    /// It is `now`. Says whether nobody waits any more with that.
+    fn passes(&self, now: Instant, wake: &mut Wake) -> bool {
+        let mut moment = self.moment();
+        moment.queued = moment.queued.filter(|queued| *queued > now);
+        let over = moment.drain.passes(now);
+        if moment.patience.take_if(|until| *until <= now).is_some() && std::mem::take(&mut moment.lags) {
+            // What it has shown is stuck behind whoever does not read; that it is suspended must not be.
+            wake.and(self.reader.board.caught_up(&self.reader.label));
+        }
+        self.requeue(&mut moment);
+        drop(moment);
+        over.then(|| self.finish(false, wake)).is_some()
     }
 
     fn moment(&self) -> MutexGuard<'_, Moment> {
@@ -549,26 +562,20 @@ impl Look for Pump {
     fn look(self: Arc<Pump>, _ready: bool) {
         // Declared first, so that it is dropped, and wakes, after the locks are given back.
         let mut wake = Wake::default();
-        let over = {
-            let mut moment = self.moment();
-            let now = Instant::now();
-            moment.queued = moment.queued.filter(|queued| *queued > now);
-            let over = moment.drain.passes(now);
-            if moment.patience.take_if(|until| *until <= now).is_some() && std::mem::take(&mut moment.lags) {
-                // What it has shown is stuck behind whoever does not read; that it is suspended must not be.
-                wake.and(self.reader.board.caught_up(&self.reader.label));
-            }
-            self.requeue(&mut moment);
-            over
-        };
-        if over {
-            self.finish(false, &mut wake);
-        }
+        let now = Instant::now();
         if self.poke().is_some() {
+            self.passes(now, &mut wake);
             return self.wake_up();
         }
-        let Some(mut io) = self.try_io() else { return };
-        let turn = self.turn(&mut io, TURN, &mut wake);
+        let Some(mut io) = self.try_io() else {
+            self.passes(now, &mut wake);
+            return;
+        };
+        // First what is there: that we did not look for a while, on a busy machine, was nobody's silence.
+        let mut turn = self.turn(&mut io, TURN, &mut wake);
+        if self.passes(now, &mut wake) {
+            turn = self.turn(&mut io, TURN, &mut wake);
+        }
         let proven_big = turn == Turn::More && io.came >= BIG && !self.terminal;
         if proven_big && let Some(source) = io.source.clone().filter(|_| self.start_thread().is_ok()) {
             return self.reader.engine.unwatch(&*source);
@@ -580,12 +587,7 @@ impl Look for Pump {
 /// Told once, until it is asked for again.
 const ONCE: EventFlags = EventFlags::IN.union(EventFlags::ONESHOT);
 
-/// Whether a read would not block. What is on its way through a terminal is waited for: `n_tty_poll` in the kernel.
-fn is_ready(source: &OwnedFd) -> bool {
-    !there(source).is_empty()
-}
-
-/// What a read would find now: `IN` is bytes, anything else the end.
+/// What a read would find now: `IN` is bytes, else the end. A terminal waits for what is on its way: `n_tty_poll`.
 fn there(source: &OwnedFd) -> PollFlags {
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     let mut looked = [PollFd::new(source, PollFlags::IN)];

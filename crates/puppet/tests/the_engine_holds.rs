@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use foster::{Cause, Child, Command, Containment, Exit, Input, Leftovers, Signal, Sink, Status, Supervisor};
-use puppet::{Actor, DEADLINE, Feature, Stage, alone, alone_under, needs, puppet, within};
+use puppet::{Actor, DEADLINE, Feature, Stage, alone, alone_under, needs, puppet, scratch, within};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
@@ -318,19 +318,46 @@ fn leave<F: Future>(future: F, waker: &Waker) {
     std::mem::forget(future);
 }
 
+/// Keeps the engine busy until it is told to end, or nobody is left who could.
+struct Busy(mpsc::Sender<()>, Mutex<mpsc::Receiver<()>>);
+
+impl Wake for Busy {
+    fn wake(self: Arc<Self>) {
+        assert!(on_the_engines_thread());
+        self.0.send(()).expect("somebody listens");
+        _ = self.1.lock().expect("no panic").recv_timeout(2 * DEADLINE);
+    }
+}
+
+/// Silence is when nobody says anything, and not when nobody listens: this once took what was said while the engine's
+/// thread had no processor for as long as the drain for nothing, and its end for no end.
+#[test]
+fn what_comes_while_the_engine_is_held_up_breaks_the_silence() {
+    alone(|| {
+        let drain = ms(300);
+        let place = scratch("late");
+        let line = "mkfifo fifo; (read go; echo late) <fifo & echo $! >pid; echo hi";
+        let command = Command::shell(line).current_dir(&place).containment(Containment::Group);
+        let command = command.leftovers(Leftovers::Wait { max: None }).drain(drain).drain_max(2 * DEADLINE);
+        let (tell_busy, busy) = mpsc::channel();
+        let (release, released) = mpsc::channel();
+        let child = command.stdout(Sink::captured()).spawn().unwrap_or_else(|error| panic!("{error}"));
+        leave(child.exited(), &Arc::new(Busy(tell_busy, Mutex::new(released))).into());
+        busy.recv_timeout(DEADLINE).expect("the engine wakes who waits");
+
+        let late = std::fs::read_to_string(place.join("pid")).expect("it was written");
+        let late = Actor::of(late.trim().parse().expect("a pid"));
+        std::fs::write(place.join("fifo"), "go\n").expect("it is read");
+        late.dies();
+        thread::sleep(drain);
+        release.send(()).expect("the engine listens");
+        let output = child.output().wait_timeout(DEADLINE).expect("the drain has an end");
+        assert_eq!((output.stdout.bytes(), output.stdout.drained()), (&b"hi\nlate\n"[..], true));
+    });
+}
+
 #[test]
 fn a_waker_that_an_order_wakes_may_use_the_child() {
-    /// Keeps the engine busy until it is told to end, or nobody is left who could.
-    struct Busy(mpsc::Sender<()>, Mutex<mpsc::Receiver<()>>);
-
-    impl Wake for Busy {
-        fn wake(self: Arc<Self>) {
-            assert!(on_the_engines_thread());
-            self.0.send(()).expect("somebody listens");
-            _ = self.1.lock().expect("no panic").recv_timeout(2 * DEADLINE);
-        }
-    }
-
     struct Asks(&'static Child, mpsc::Sender<Option<Exit>>);
 
     impl Wake for Asks {
