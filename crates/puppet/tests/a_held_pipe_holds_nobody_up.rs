@@ -7,24 +7,31 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use foster::{Captured, Cause, Child, Command, Exit, Leftovers, Output, Signal, Sink, Stream, Target};
-use puppet::{Actor, DEADLINE, Feature, eventually, needs, scratch, within};
+use puppet::{
+    Actor, Before, DEADLINE, Feature, alive, eventually, long_enough, named_from, needs, scratch, within,
+};
 
 /// The shapes in which this was seen, and who then holds stdout and stderr. What must be in the foreground ends the
-/// leader itself, as a timeout would.
+/// leader itself, as a timeout would. Nobody is left who has yet to turn his streams elsewhere: of a pipe, he who writes
+/// to it says that he does.
 const SHAPES: [Shape; 4] = [
     Shape { line: "sleep 50 & echo hi", stdout: &["sleep"], stderr: &["sleep"] },
     Shape { line: "echo hi; (kill -KILL $$; exec sleep 50); :", stdout: &["sleep"], stderr: &["sleep"] },
     Shape {
-        line: "echo hi; sleep 50 | { kill -KILL $$; exec cat; }; :",
+        line: "echo hi; { echo; exec sleep 50; } | { read _; kill -KILL $$; exec cat; }; :",
         stdout: &["cat"],
         stderr: &["cat", "sleep"],
     },
-    Shape { line: "sleep 50 >/dev/null & echo hi", stdout: &[], stderr: &["sleep"] },
+    Shape {
+        line: "sleep 50 >/dev/null & until [ /proc/$!/fd/1 -ef /dev/null ]; do :; done; echo hi",
+        stdout: &[],
+        stderr: &["sleep"],
+    },
 ];
 
-/// Here what it writes goes by way of somebody else.
+/// Here what it writes goes by way of somebody else, who writes it to the file after he has written it to the pipe.
 const TEE: Shape = Shape {
-    line: "exec > >(tee \"$FILE\"); sleep 50 & echo hi",
+    line: "exec > >(tee \"$FILE\"); sleep 50 & echo hi; until [ -s \"$FILE\" ]; do :; done",
     stdout: &["tee"],
     stderr: &["sleep", "tee"],
 };
@@ -151,18 +158,36 @@ fn f3_whoever_is_ended_by_the_policy_holds_nothing() {
 #[test]
 fn f3_a_timeout_of_the_leader_is_kept_though_the_pipe_is_held() {
     for line in ["echo hi; (sleep 50); :", "echo hi; sleep 50 | cat; :"] {
-        let command = Command::shell(line).timeout(Duration::from_secs(1)).drain(Duration::from_millis(300));
+        let command = Command::shell(line).drain(Duration::from_millis(300));
         // Only the leader hears it; the others live as long as their grace.
-        let output = command.clone().target(Target::Leader).grace(None).captured_child();
+        let output = times_out(&command.clone().target(Target::Leader).grace(None));
         let collected = output.output().wait_timeout(DEADLINE).expect("the drain has an end");
         assert_eq!((collected.exit.cause, collected.stdout.bytes()), (Cause::TimedOut, &b"hi\n"[..]));
         assert!(!collected.stdout.drained());
         let _left = Left::by(&collected.exit);
         within(&output.kill());
 
-        let whole = command.output().expect("it starts");
+        let whole = times_out(&command).output().wait_timeout(DEADLINE).expect("the drain has an end");
         assert_eq!((whole.exit.cause, whole.stdout.bytes()), (Cause::TimedOut, &b"hi\n"[..]));
     }
+}
+
+/// The time stands still until it has said «hi» and its sleep sleeps.
+#[track_caller]
+fn times_out(command: &Command) -> Child {
+    let child = long_enough(|timeout| {
+        let before = Before::begins(timeout);
+        let child = command.clone().timeout(timeout).captured_child();
+        child.pause();
+        before.still()?;
+        Some(child)
+    });
+    let pid = child.pid().expect("it is paused");
+    eventually("its sleep sleeps", || named_from(pid, "sleep").len(), |sleeps| *sleeps == 1);
+    let said = || child.captured(Stream::Stdout).map_or(0, |captured| captured.total());
+    eventually("it says hi", said, |said| *said == 3);
+    child.resume();
+    child
 }
 
 #[test]
@@ -218,11 +243,16 @@ fn f3_who_goes_on_talking_is_cut_off() {
     assert!(talker.0[0].alive());
 }
 
-/// Of those who were left, the one that is not there just to sleep for a moment.
+/// Of those who were left, the one that is not there just to sleep for a moment: that one is his child, or gone.
 #[track_caller]
 fn talker(exit: &Exit) -> Left {
-    let first = exit.leftovers.iter().min().expect("it was left");
-    Left(vec![Actor::of(*first)])
+    let begets = |pid: &&u32| {
+        let children = || fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        eventually("he sleeps, or it is not he", children, |children| !children.is_empty() || !alive(**pid));
+        alive(**pid)
+    };
+    let talker = exit.leftovers.iter().find(begets).expect("it was left");
+    Left(vec![Actor::of(*talker)])
 }
 
 #[test]

@@ -2,13 +2,12 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command as StdCommand;
 
 use foster::{Signal, Status};
 use puppet::{Before, Stage, long_enough, scratch};
 use serde_json::{Value, json};
 
-use crate::common::{foster, foster_run, run, seconds, send};
+use crate::common::{foster_run, run, seconds, send};
 
 pub(crate) fn schema(name: &str) -> jsonschema::Validator {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../foster-cli/schema").join(name);
@@ -36,41 +35,44 @@ fn f28_a_report_tells_status_cause_and_force() {
     let folder = scratch("report");
     let file = folder.join("report");
     let file = file.to_str().expect("UTF-8");
-    let cases: [(&[&str], Value, &str, bool, u64); 4] = [
-        (&["--", "sh", "-c", "exit 3"], json!({"kind": "exited", "code": 3}), "own", false, 3),
+    let cases: [(&[&str], &str, Value, &str, bool, u64); 4] = [
+        (&[], "exit 3", json!({"kind": "exited", "code": 3}), "own", false, 3),
         (
-            &["--", "sh", "-c", "kill -9 $$"],
+            &[],
+            "kill -9 $$",
             json!({"kind": "signaled", "signal": "KILL", "number": 9, "core_dumped": false}),
             "own",
             false,
             137,
         ),
         (
-            &["-t", "0.1", "--", "sleep", "1000"],
+            &["-t", "TIME"],
+            "exec sleep 1000",
             json!({"kind": "signaled", "signal": "TERM", "number": 15, "core_dumped": false}),
             "timed_out",
             false,
             124,
         ),
         (
-            // It ignores TERM from its beginning.
-            &["-t", "0.1", "-k", "0.1", "--", "sleep", "1000"],
+            &["-t", "TIME", "-k", "0.1"],
+            "exec sleep 1000",
             json!({"kind": "signaled", "signal": "KILL", "number": 9, "core_dumped": false}),
             "timed_out",
             true,
             124,
         ),
     ];
-    for (args, status, cause, forced, code) in cases {
-        let ignored = if forced { "--ignore-signal=TERM" } else { "--default-signal=TERM" };
-        let output = StdCommand::new("env")
-            .arg(ignored)
-            .arg(foster())
-            .args(["run", "--report", file])
-            .args(args)
-            .output();
-        output.expect("env starts");
-        let report = report(&folder);
+    for (args, script, status, cause, forced, code) in cases {
+        let ignored = if forced { "trap '' TERM; " } else { "" };
+        let script = format!("{ignored}echo begun; {script}");
+        let report = long_enough(|time| {
+            let time = seconds(time);
+            let args = args.iter().map(|arg| if *arg == "TIME" { &time } else { *arg });
+            let output =
+                run(["run", "--report", file].into_iter().chain(args).chain(["--", "sh", "-c", &script]));
+            let report = report(&folder);
+            (output.stdout == b"begun\n").then_some(report)
+        });
         let exit = &report["exit"];
         let told =
             (&exit["status"], exit["cause"].as_str(), exit["forced"].as_bool(), report["exit_code"].as_u64());

@@ -2,7 +2,7 @@
 //! Scenario F41.
 
 use foster::Signal;
-use puppet::{Actor, Window, program};
+use puppet::{Actor, Screen, Window, long_enough, program};
 
 use crate::side_by_side::{place, with_foster};
 
@@ -22,12 +22,12 @@ enum End {
     Foster(Signal),
 }
 
-/// Foster's options, the program's script, and the code in the shell.
+/// Foster's options, the program's script, and the code in the shell. `TIME` is long enough for the program to begin.
 const ENDS: &[(&str, &str, End, &str)] = &[
     ("", "exit 3", End::Itself, "code-3."),
     ("", "raise SEGV", End::Itself, "code-139."),
-    ("-t 0.3 -k 0", "wait", End::Itself, "code-124."),
-    ("-t 0.3 -k 0.3", "ignore TERM wait", End::Itself, "code-124."),
+    ("-t TIME -k 0", "wait", End::Itself, "code-124."),
+    ("-t TIME -k 0.3", "ignore TERM wait", End::Itself, "code-124."),
     ("", "wait", End::Program(Signal::KILL), "code-137."),
     ("", "wait", End::Foster(Signal::TERM), "code-143."),
     ("", "wait", End::Foster(Signal::INT), "code-130."),
@@ -46,8 +46,28 @@ fn f41_after_any_end_the_terminal_is_as_it_was() {
         let before = window.modes();
         for (n, (options, script, end, code)) in ENDS.iter().enumerate() {
             let what = format!("{mode:?}, {options} {script}, {end:?}");
-            window.type_keys(&format!("OPTIONS='{options}' ./it ./spoiler {script}\n"));
-            let ready = window.wait_for(&what, |screen| ready(&screen.rows).is_some());
+            // In which column the prompt stands depends on how raw the terminal was when it was written.
+            let is_back = |screen: &Screen| {
+                screen.before_cursor().ends_with("$ ")
+                    && window.foreground() == Some(shell)
+                    && window.modes() == before
+            };
+            let ended = place.join("ended");
+            let ready = long_enough(|time| {
+                _ = std::fs::remove_file(&ended);
+                let options = options.replace("TIME", &time.as_secs_f64().to_string());
+                let start = format!("OPTIONS='{options}' ./it ./spoiler {script}");
+                window.type_keys(&format!("{start}; code=$?; : >ended; (exit $code)\n"));
+                let seen =
+                    |screen: &Screen| ready(&screen.rows).is_some() || ended.exists() && is_back(screen);
+                let seen = window.wait_for(&what, seen);
+                if ready(&seen.rows).is_none() {
+                    window.type_keys("clear\n");
+                    window.wait_for(&what, |screen| !screen.shows("spoiler") && is_back(screen));
+                    return None;
+                }
+                Some(seen)
+            });
             match end {
                 End::Itself => {}
                 End::Program(signal) => {
@@ -58,12 +78,7 @@ fn f41_after_any_end_the_terminal_is_as_it_was() {
                     Actor::of(foster.trim().parse().expect("a pid")).signal(*signal);
                 }
             }
-            // In which column the prompt stands depends on how raw the terminal was when it was written.
-            window.wait_for(&what, |screen| {
-                screen.before_cursor().ends_with("$ ")
-                    && window.foreground() == Some(shell)
-                    && window.modes() == before
-            });
+            window.wait_for(&what, is_back);
             // Typed and read as before.
             window.type_keys(&format!("echo code-$?. {n}-after\n"));
             window.wait_for(&what, |screen| {
