@@ -32,7 +32,7 @@ fn d04_timeout_ends_the_whole_group() {
         };
         let timed_out = when(|kind| *kind == EventKind::TimedOut);
         let exited = when(|kind| matches!(kind, EventKind::Exited(_)));
-        (exited - timed_out < grace).then_some((worker, exit))
+        (exited < timed_out + grace).then_some((worker, exit))
     });
     assert!(!worker.alive());
     assert_eq!((exit.status, exit.cause, exit.forced), (Status::Exited(0), Cause::TimedOut, false));

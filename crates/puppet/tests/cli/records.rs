@@ -35,10 +35,10 @@ fn f28_a_report_tells_status_cause_and_force() {
     let folder = scratch("report");
     let file = folder.join("report");
     let file = file.to_str().expect("UTF-8");
-    let cases: [(&[&str], &str, Value, &str, bool, u64); 4] = [
-        (&[], "exit 3", json!({"kind": "exited", "code": 3}), "own", false, 3),
+    let cases: [(&str, &str, Value, &str, bool, u64); 4] = [
+        ("", "exit 3", json!({"kind": "exited", "code": 3}), "own", false, 3),
         (
-            &[],
+            "",
             "kill -9 $$",
             json!({"kind": "signaled", "signal": "KILL", "number": 9, "core_dumped": false}),
             "own",
@@ -46,7 +46,7 @@ fn f28_a_report_tells_status_cause_and_force() {
             137,
         ),
         (
-            &["-t", "TIME"],
+            "-t TIME",
             "exec sleep 1000",
             json!({"kind": "signaled", "signal": "TERM", "number": 15, "core_dumped": false}),
             "timed_out",
@@ -54,7 +54,7 @@ fn f28_a_report_tells_status_cause_and_force() {
             124,
         ),
         (
-            &["-t", "TIME", "-k", "0.1"],
+            "-t TIME -k 0.1",
             "exec sleep 1000",
             json!({"kind": "signaled", "signal": "KILL", "number": 9, "core_dumped": false}),
             "timed_out",
@@ -62,21 +62,20 @@ fn f28_a_report_tells_status_cause_and_force() {
             124,
         ),
     ];
-    for (args, script, status, cause, forced, code) in cases {
+    for (options, script, status, cause, forced, code) in cases {
         let ignored = if forced { "trap '' TERM; " } else { "" };
         let script = format!("{ignored}echo begun; {script}");
         let report = long_enough(|time| {
-            let time = seconds(time);
-            let args = args.iter().map(|arg| if *arg == "TIME" { &time } else { *arg });
-            let output =
-                run(["run", "--report", file].into_iter().chain(args).chain(["--", "sh", "-c", &script]));
+            let options = options.replace("TIME", &seconds(time));
+            let options = ["run", "--report", file].into_iter().chain(options.split_whitespace());
+            let output = run(options.chain(["--", "sh", "-c", &script]));
             let report = report(&folder);
             (output.stdout == b"begun\n").then_some(report)
         });
         let exit = &report["exit"];
         let told =
             (&exit["status"], exit["cause"].as_str(), exit["forced"].as_bool(), report["exit_code"].as_u64());
-        assert_eq!(told, (&status, Some(cause), Some(forced), Some(code)), "{args:?}");
+        assert_eq!(told, (&status, Some(cause), Some(forced), Some(code)), "{options} {script}");
         assert!(exit["elapsed_seconds"].as_f64().is_some_and(|elapsed| elapsed > 0.0));
         assert!(exit["usage"]["peak_memory_bytes"].as_u64().is_some_and(|bytes| bytes > 100_000), "{report}");
     }
