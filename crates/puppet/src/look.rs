@@ -112,7 +112,7 @@ pub fn unique(what: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     static SINCE: OnceLock<u128> = OnceLock::new();
     let since = SINCE.get_or_init(|| {
-        SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970").as_nanos()
+        SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970").as_micros()
     });
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     format!("foster-{what}-{}-{since:x}-{number}", std::process::id())

@@ -352,6 +352,9 @@ impl Guard {
     #[track_caller]
     fn begins(&self, start: Start) -> Actor {
         self.says(ToGuard::Start(start));
+        if start.flags & wire::TWIN != 0 {
+            assert_eq!(self.hears(), FromGuard::Split);
+        }
         let FromGuard::Started { pid, .. } = self.hears() else { panic!("not started") };
         Actor::of(pid)
     }

@@ -21,7 +21,8 @@ struct Podman {
 
 impl Podman {
     fn new() -> Podman {
-        let folder = scratch("podman");
+        // Its runroot may have 50 letters.
+        let folder = scratch("pod");
         let place = folder.display();
         room::furnish(&folder.join("root"), &[foster(), program()]);
         // Its own limits are higher than those of a container that we may be in ourselves. Its locks would lie in one
