@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Stdio;
 
-use foster::{Containment, Mechanism};
+use foster::{Command, Containment, Mechanism};
 use puppet::{
     Cgroup, Feature, Stage, alone, command_line, eventually, group_and_session, needs, puppet, scratch,
     status_field, within,
@@ -23,6 +23,42 @@ fn its_program_is_small() {
     assert!(program.len() < 16 * 1024, "{} bytes", program.len());
     assert!(program.starts_with(b"\x7fELF"));
     assert_eq!(loaded_segments(program), 1, "each is mapped for every tree");
+}
+
+/// As a program does whose last line is a wait: it does not wait until the guard is gone.
+#[test]
+fn a_host_that_ends_with_its_program_leaves_no_cgroup() {
+    const HOST: &str = "FOSTER_TEST_HOST";
+    if std::env::var_os(HOST).is_some() {
+        let exit = Command::new("true").status().expect("it starts");
+        std::process::exit(exit.shell_code().unwrap_or(1).into());
+    }
+    let us = std::env::current_exe().expect("we run from a file");
+    let mut command = std::process::Command::new(us);
+    command
+        .args(["a_host_that_ends_with_its_program_leaves_no_cgroup", "--exact"])
+        .env(HOST, "1")
+        .stdout(Stdio::null());
+    let hosts: Vec<String> = (0..40)
+        .map(|_| {
+            let mut host = command.spawn().expect("it starts");
+            let name = format!("foster.{}.", host.id());
+            assert!(host.wait().expect("it is our child").success());
+            name
+        })
+        .collect();
+    let left = || -> Vec<String> {
+        let own = fs::read_to_string("/proc/self/cgroup").expect("it is there");
+        let own = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+        let folder = Cgroup::unified().map(|top| fs::read_dir(top.join(own)).expect("we are in it"));
+        let names = folder
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.filter(|name| hosts.iter().any(|host| name.starts_with(host))).collect()
+    };
+    eventually("the guards have removed them", left, Vec::is_empty);
 }
 
 /// An administrator may move us, and back.
@@ -226,6 +262,8 @@ fn once_it_has_started_it_asks_for_nothing() {
             "clock_gettime",
             "sched_setscheduler",
             "sendmsg",
+            // Its leaf, when all is over.
+            "unlinkat",
             "waitid",
             "write",
         ];

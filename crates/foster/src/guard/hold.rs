@@ -412,9 +412,9 @@ impl Hold {
         self.socket < 0 || sys::send(self.socket, &news.encode(), None) != sys::EAGAIN
     }
 
-    /// The host removes the leaf; where there is none any more, we do.
+    /// The leaf goes with its guard, whatever becomes of the host, which may end as soon as it knows of the leader's end.
     fn end(&self) -> ! {
-        if self.socket < 0 && !self.leaf_path.is_null() {
+        if !self.leaf_path.is_null() {
             // SAFETY: one of the strings that the guard was started with.
             unsafe { sys::remove_directory(self.leaf_path) };
         }

@@ -49,8 +49,6 @@ pub(crate) struct Guarded {
     late: bool,
     /// One of a twin is dead, and the other has said so.
     widowed: bool,
-    /// The leaf was removed, or that was tried.
-    gave_back: bool,
 }
 
 impl Guarded {
@@ -65,7 +63,6 @@ impl Guarded {
             detached: false,
             late: false,
             widowed: false,
-            gave_back: false,
         }
     }
 
@@ -134,15 +131,6 @@ impl Guarded {
     fn each_descendant(&self, signal: Signal, fits: impl Fn(&proc::Process) -> bool) -> io::Result<()> {
         let pids: Vec<u32> = self.descendants().iter().map(|process| process.pid).collect();
         signal_each(&pids, signal, fits)
-    }
-
-    /// The tree is gone. Once: somebody else's process in it is a later sweep's business.
-    fn remove_leaf(&mut self) {
-        if !std::mem::replace(&mut self.gave_back, true)
-            && let Some(leaf) = self.parts.strategy.leaf()
-        {
-            leaf.remove();
-        }
     }
 
     fn nobody_is_seen(&self) -> bool {
@@ -344,15 +332,11 @@ impl Tree for Guarded {
                 // Stopped, one that has lost the other would stay for ever.
                 _ = inner.signal(Signal::KILL);
             }
-            // While the guard ends.
-            self.remove_leaf();
         }
         self.reaped = self.parts.guards.ours.ended(Collect::Reap).is_some();
         if !self.reaped {
-            // It has nothing left to do; and one that somebody stopped would not end. Of a twin the outer guard goes
-            // last: it waits for the inner one.
-            let last_word = if self.parts.twin { Signal::CONT } else { Signal::KILL };
-            _ = self.parts.guards.ours.signal(last_word);
+            // It has nothing left to do but to remove its leaf; and one that somebody stopped would not end.
+            self.urge();
         }
         self.reaped
     }
@@ -385,10 +369,11 @@ impl Tree for Guarded {
 }
 
 impl Drop for Guarded {
-    /// A tree that was left alone keeps its leaf; its guard removes it.
+    /// The guard has removed its leaf, unless it was killed, or something was made below it. Somebody else's process in it
+    /// is a later sweep's business.
     fn drop(&mut self) {
-        if self.reaped {
-            self.remove_leaf();
+        if let Some(leaf) = self.parts.strategy.leaf().filter(|_| self.reaped) {
+            leaf.remove();
         }
     }
 }

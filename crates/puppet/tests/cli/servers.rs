@@ -91,15 +91,25 @@ fn postgres_stops_fast_on_int_and_leaves_no_lock_file() {
 #[test]
 fn postgres_with_no_grace_is_forced() {
     let Some(postgres) = Postgres::new() else { return };
-    let stage = postgres.start("--stop-signal INT --signal-to leader -k 0");
-    let group = server_group(&postgres.lock_file());
-    let helpers = helpers(group);
-    send(&stage, Signal::TERM);
-    assert_eq!(stage.exit().status, Status::Exited(137), "{:?}", stage.heard());
-    assert_eq!(group_members(group), [0; 0]);
-    // Its helpers have sessions of their own, so that a kill of the group does not reach them; PostgreSQL's own way
-    // ends them when their master is dead.
-    helpers.iter().for_each(Actor::dies);
+    is_forced(|| {
+        let stage = postgres.start("--stop-signal INT --signal-to leader -k 0");
+        let group = server_group(&postgres.lock_file());
+        let helpers = helpers(group);
+        send(&stage, Signal::TERM);
+        let status = stage.exit().status;
+        assert_eq!(group_members(group), [0; 0]);
+        // Its helpers have sessions of their own, so that a kill of the group does not reach them; PostgreSQL's own way
+        // ends them when their master is dead.
+        helpers.iter().for_each(Actor::dies);
+        status
+    });
+}
+
+/// It is asked and then killed; where foster has no processor in between, it may obey, and shows nothing.
+#[track_caller]
+fn is_forced(play: impl Fn() -> Status) {
+    let last = (0..5).map(|_| play()).find(|status| *status != Status::Exited(0));
+    assert_eq!(last, Some(Status::Exited(137)));
 }
 
 struct Nginx {
@@ -158,9 +168,12 @@ fn nginx_stops_gracefully_on_quit() {
 #[test]
 fn nginx_with_no_grace_is_forced() {
     let Some(nginx) = Nginx::new() else { return };
-    let stage = nginx.start("--stop-signal QUIT --signal-to leader -k 0");
-    let group = server_group(&nginx.folder.join("pid"));
-    send(&stage, Signal::TERM);
-    assert_eq!(stage.exit().status, Status::Exited(137));
-    assert_eq!(group_members(group), [0; 0]);
+    is_forced(|| {
+        let stage = nginx.start("--stop-signal QUIT --signal-to leader -k 0");
+        let group = server_group(&nginx.folder.join("pid"));
+        send(&stage, Signal::TERM);
+        let status = stage.exit().status;
+        assert_eq!(group_members(group), [0; 0]);
+        status
+    });
 }
