@@ -242,8 +242,8 @@ pub enum Proof {
     Left,
 }
 
-/// From where guards are run. The environment variable `FOSTER_GUARD` (`memory`, `file`, `host`, `copy`) leaves only
-/// one of these ways.
+/// From where guards are run. The environment variable `FOSTER_GUARD` (`memory`, `file`, `host`, `copy`), where
+/// it is not empty, leaves only one of these ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GuardProgram {

@@ -70,7 +70,7 @@ fn f40_a_paused_run_does_not_time_out() {
     });
     let paused = Instant::now();
     stage.leader();
-    // The time itself is the promise here.
+    // The time itself is the promise here: longer than the timeout, in which nothing must happen.
     let pause = timeout + Duration::from_secs(1);
     std::thread::sleep(pause);
     assert!(stage.child().try_wait().is_none());
@@ -94,6 +94,7 @@ fn f40_a_grace_stands_still_and_goes_on() {
         Some((stage, gone, grace))
     });
     stage.expect("leader: heard");
+    // The time itself is the promise here: longer than the grace, in which nothing must happen.
     std::thread::sleep(grace + Duration::from_secs(1));
     assert!(gone.wait_timeout(Duration::ZERO).is_none(), "the grace stood still");
     stage.child().resume();

@@ -349,6 +349,7 @@ fn what_comes_while_the_engine_is_held_up_breaks_the_silence() {
         let late = Actor::of(late.trim().parse().expect("a pid"));
         std::fs::write(place.join("fifo"), "go\n").expect("it is read");
         late.dies();
+        // The engine is held up for as long as silence may last.
         thread::sleep(drain);
         release.send(()).expect("the engine listens");
         let output = child.output().wait_timeout(DEADLINE).expect("the drain has an end");
